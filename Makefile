@@ -1,0 +1,59 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+export CONF ?= {}
+BIN := .venv/bin
+
+# The virtual environment is made once for each state of the two lock files.
+INSTALLED := .venv/.installed
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; $$($(PYTHON) --version) came. Try: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing the locked requirements into .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip --quiet --disable-pip-version-check install uv
+	@$(BIN)/uv --quiet pip install --python $(BIN)/python --no-deps --compile-bytecode \
+		-r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+.PHONY: help install run ui test test-all check format lock bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## make .venv with the locked requirements
+
+run: $(INSTALLED) ## train once in the foreground; CONF='{"epochs": 3}' overrides any setting
+	@$(BIN)/python -m launcher.run --conf "$$CONF"
+
+ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
+	@$(BIN)/python -m launcher.ui
+
+test: $(INSTALLED) ## the tests
+	@$(BIN)/python -m pytest
+
+test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
+	@$(BIN)/python -m pytest -m ''
+
+check: $(INSTALLED) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## let ruff format and sort what it can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: ## renew requirements.txt and requirements-dev.txt from their .in files
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip --quiet install uv
+	@for set in requirements requirements-dev; do \
+		.venv-lock/bin/uv --quiet pip compile --upgrade --universal --no-emit-index-url --python-version 3.11 \
+			--override requirements-overrides.txt --custom-compile-command "make lock" $$set.in -o $$set.txt || exit 1; done
+	@rm -r .venv-lock
+
+bench: $(INSTALLED) ## every benchmark of benchmarks/
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove the runs, the Airflow home and .venv
+	rm -rf .venv .airflow runs .pytest_cache .mypy_cache .ruff_cache

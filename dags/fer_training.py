@@ -1,0 +1,142 @@
+"""
+### Train a facial-emotion classifier and promote it if it is good enough
+
+Checks the images with Great Expectations, prepares them with Spark, trains a Keras CNN, judges it on test images
+that nothing else has looked at, explains it with LIME, and moves the registry's alias `champion` to it when the
+accuracy gate accepts it.
+
+**Trigger** it with the form: every field has a default that works, `dataset` = `sample` draws its own faces.
+**A red run is an answer.** `check_data_quality` red: the data were refused. `reject_model` red: the model was.
+Their logs and the report's first line say why. Neither is retried; trouble of the machines is.
+**The report** is `report.html` in the run's folder (`publish_report` logs its path), for red runs too.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import Param, TriggerRule, dag, task
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+from fer_tasks.spark_runtime import SPARK_CONF
+
+SPARK_JOBS = Path(__file__).resolve().parent.parent / "spark_jobs"
+
+
+class VerdictsAreFinal(RetryPolicy):
+    """Bad input and rejected models fail at once, whichever process found them; all else is retried."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        attempts = RunDirectory.for_run_id(context["run_id"]).attempts(context["ti"].task_id)
+        if attempts and attempts[-1].status == "refused":
+            return RetryDecision.fail(attempts[-1].reason)
+        return RetryDecision.default()
+
+
+def spark_step(task_id: str, job: str) -> SparkSubmitOperator:
+    return SparkSubmitOperator(
+        task_id=task_id,
+        application=str(SPARK_JOBS / job),
+        name=f"{task_id} {{{{ run_id }}}}",
+        conn_id="spark_default",
+        conf=SPARK_CONF,
+        application_args=["--run-dir", "{{ ti.xcom_pull(task_ids='start_run') }}"],
+        execution_timeout=timedelta(hours=4),
+    )
+
+
+@dag(
+    schedule=os.environ.get("FER_SCHEDULE", "@weekly") or None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    tags=["fer"],
+    params={name: Param(**spec) for name, spec in RunSettings.form_fields().items()},
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "retry_policy": VerdictsAreFinal(),
+        "execution_timeout": timedelta(minutes=30),
+    },
+)
+def fer_training() -> None:
+    @task
+    def start_run(run_id: str, params: dict[str, Any]) -> str:
+        from fer_tasks import start_run
+
+        return start_run.run(run_id, params)
+
+    @task
+    def check_data_quality(run_dir: str) -> None:
+        from fer_tasks import data_quality
+
+        data_quality.run(RunDirectory(run_dir))
+
+    @task(execution_timeout=timedelta(hours=24))
+    def train_model(run_dir: str) -> None:
+        from fer_tasks import training
+
+        training.run(RunDirectory(run_dir))
+
+    @task(execution_timeout=timedelta(hours=1))
+    def evaluate_model(run_dir: str) -> None:
+        from fer_tasks import evaluation
+
+        evaluation.run(RunDirectory(run_dir))
+
+    @task(execution_timeout=timedelta(hours=2))
+    def explain_predictions(run_dir: str) -> None:
+        from fer_tasks import explanation
+
+        explanation.run(RunDirectory(run_dir))
+
+    @task.branch
+    def accuracy_gate(run_dir: str) -> str:
+        from fer_tasks import accuracy_gate
+
+        return "promote_model" if accuracy_gate.run(RunDirectory(run_dir)).passed else "reject_model"
+
+    @task
+    def promote_model(run_dir: str) -> None:
+        from fer_tasks import registry
+
+        registry.run(RunDirectory(run_dir))
+
+    @task
+    def reject_model(run_dir: str) -> None:
+        from fer_tasks import accuracy_gate
+
+        accuracy_gate.reject(RunDirectory(run_dir))
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def publish_report(run_id: str) -> str:
+        from fer_tasks import report
+
+        return str(report.run(RunDirectory.for_run_id(run_id)))
+
+    run_dir = start_run()
+    evaluated = evaluate_model(run_dir)
+    explained, gate = explain_predictions(run_dir), accuracy_gate(run_dir)
+    (
+        run_dir
+        >> spark_step("ingest_dataset", "ingest_faces.py")
+        >> check_data_quality(run_dir)
+        >> spark_step("preprocess_faces", "preprocess_faces.py")
+        >> train_model(run_dir)
+        >> evaluated
+        >> [explained, gate]
+    )
+    [explained, gate] >> publish_report()
+    gate >> reject_model(run_dir)
+    [explained, gate] >> promote_model(run_dir)
+
+
+fer_training()

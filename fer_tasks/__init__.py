@@ -1,0 +1,53 @@
+"""The steps of a training run, one module each. No module here imports airflow or does anything when imported.
+
+step                 | module                          | reads                               | writes
+---------------------|---------------------------------|-------------------------------------|------------------------------------
+start_run            | start_run                       | the trigger's conf                  | settings.json
+ingest_dataset       | spark_jobs/ingest_faces         | the data set                        | raw_faces.parquet, ingestion.json
+check_data_quality   | data_quality                    | raw_faces (measurements only)       | data_quality.json, quarantine.parquet, exclusions.parquet
+preprocess_faces     | spark_jobs/preprocess_faces     | raw_faces, quarantine, exclusions   | faces.parquet, preprocessing.json
+train_model          | training (model, augmentation)  | faces: train, validation            | model.keras, history.json
+evaluate_model       | evaluation                      | model, faces: test (read here only) | evaluation.json, predictions.parquet
+explain_predictions  | explanation                     | model, predictions, faces: test     | explanations.json, explanation_maps.npz
+accuracy_gate        | accuracy_gate                   | evaluation.json                     | gate.json
+promote_model        | registry                        | model, gate.json                    | promotion.json, the alias `champion`
+reject_model         | accuracy_gate                   | gate.json                           | (fails the run with the gate's reason)
+publish_report       | report                          | every record above that exists      | report.html, lineage.json
+
+Tables (Parquet)
+
+raw_faces: one row an image of the data set, also the unreadable ones
+    position int64        place in the data set, from 0; a total order that a rerun keeps
+    source string         where it came from, unique: `train/happy/a.jpg`, or `fer2013.csv:17` (line 17 of the file)
+    image_id string       sha256 (hex) of the decoded 8-bit grayscale pixels, row by row; equal faces share it.
+                          Of the undecoded bytes or text where nothing could be decoded
+    usage_text string     the split as the data set spells it, unchecked; null if absent
+    label_text string     the label as the data set spells it, unchecked; null if absent
+    usage string          one of USAGES, or null when usage_text is none of them
+    label int32           0..6, or null when label_text is no emotion
+    height, width int32   pixels, after EXIF orientation; null where undecodable. A CSV row whose pixel count is no
+                          square of IMAGE_SIDE has height 1 and width = its number of pixels
+    channels int32        of the image as stored: 1 grey, 3 colour, 4 with alpha or CMYK
+    num_pixels int32      height * width
+    minimum, maximum int32     grey levels, 0..255
+    mean, standard_deviation, sharpness float64    grey levels; sharpness is the variance of the Laplacian
+    decode_error string   why nothing could be decoded, in words; null for a good image
+    pixels binary         uint8 grayscale, row by row, height * width bytes; null where undecodable
+
+quarantine: one row an image that cannot be used
+    image_id string, source string, reason string (several reasons joined by "; ")
+
+exclusions: one row a usable training image that the duplicate and leakage policies leave out
+    image_id string, source string, reason string: `leaked`, `conflicting`, `duplicate`
+
+faces: what the model sees, in folders split=train|validation|test
+    position int64, image_id string, source string
+    label int32           0..6
+    augmentation string   null for an original, else the change made to a copy (training images only)
+    pixels list<float32>  2304 values in [0, 1], row by row; at most 256 distinct ones, so that Parquet's dictionary
+                          keeps them near one byte a pixel
+
+predictions: one row a test image
+    position int64, image_id string, source string, label int32, predicted int32, confidence float32
+    probability_<emotion> float32, seven columns in EMOTIONS order
+"""

@@ -1,0 +1,154 @@
+"""RunDirectory: the one place that knows where a run keeps what, and how it is written whole or not at all.
+
+A run's folder is the interface between the steps: each step gets only its path. Light: standard library at import.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fer_tasks.errors import PipelineError
+from fer_tasks.settings import RunSettings
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """One try of one step. `seconds` is None while it runs, and for ever when it was killed.
+
+    status: `running` (or killed), `succeeded`, `refused` (a PipelineError: a verdict or bad input) or `failed`.
+    """
+
+    started_at: str
+    status: str = "running"
+    seconds: float | None = None
+    reason: str | None = None
+
+
+class RunDirectory:
+    """Folder of one run. Paths are properties; `replacing` writes, `save_json` and `load_json` keep records."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+
+    @classmethod
+    def for_run_id(cls, run_id: str) -> "RunDirectory":
+        """Folder of the Airflow run `run_id` below FER_RUNS_FOLDER (default `./runs`).
+
+        Everything outside [A-Za-z0-9_.-] becomes `-`, since Hadoop paths refuse `:`; a run id cannot leave the folder.
+        """
+        slug = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id).lstrip(".") or "run"
+        return cls(Path(os.environ.get("FER_RUNS_FOLDER", "runs")) / slug)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    settings_json = property(lambda self: self.root / "settings.json")
+    sample_folder = property(lambda self: self.root / "sample")
+    unpacked_folder = property(lambda self: self.root / "unpacked")
+    ingestion_json = property(lambda self: self.root / "ingestion.json")
+    raw_faces = property(lambda self: self.root / "raw_faces.parquet")
+    data_quality_json = property(lambda self: self.root / "data_quality.json")
+    data_docs_folder = property(lambda self: self.root / "data_docs")
+    quarantine = property(lambda self: self.root / "quarantine.parquet")
+    exclusions = property(lambda self: self.root / "exclusions.parquet")
+    preprocessing_json = property(lambda self: self.root / "preprocessing.json")
+    faces = property(lambda self: self.root / "faces.parquet")
+    checkpoint_folder = property(lambda self: self.root / "checkpoint")
+    model = property(lambda self: self.root / "model.keras")
+    history_json = property(lambda self: self.root / "history.json")
+    evaluation_json = property(lambda self: self.root / "evaluation.json")
+    predictions = property(lambda self: self.root / "predictions.parquet")
+    explanations_json = property(lambda self: self.root / "explanations.json")
+    explanation_maps = property(lambda self: self.root / "explanation_maps.npz")
+    gate_json = property(lambda self: self.root / "gate.json")
+    promotion_json = property(lambda self: self.root / "promotion.json")
+    lineage_json = property(lambda self: self.root / "lineage.json")
+    report_html = property(lambda self: self.root / "report.html")
+
+    def load_settings(self) -> RunSettings:
+        """The run's settings, as `start_run` wrote them."""
+        return RunSettings.from_params(json.loads(self.settings_json.read_text()))
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        """Yield a temporary sibling of `path` (same suffix) and rename it to `path` when the block ends well.
+
+        The block writes a file or makes a folder there. A block that fails or is killed leaves `path` as it was;
+        what a killed one left beside it is swept by the next try.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.stem}-*.tmp{path.suffix}"):
+            _remove(stale)
+        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+        try:
+            yield temporary
+            if temporary.is_dir():
+                _remove(path)
+            temporary.replace(path)
+        finally:
+            _remove(temporary)
+
+    def save_json(self, path: Path, record: Any) -> None:
+        """Write a result dataclass (or a plain dict) as JSON. NaN becomes null."""
+        from pydantic import TypeAdapter
+
+        with self.replacing(path) as temporary:
+            temporary.write_bytes(TypeAdapter(type(record)).dump_json(record, indent=2) + b"\n")
+
+    def load_json(self, path: Path, record_type: type[T]) -> T:
+        """Read back what `save_json` wrote. Raises FileNotFoundError, or PipelineError when it is another record."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(record_type).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise PipelineError(
+                f"{path} does not hold a {record_type.__name__} ({error.error_count()} fields differ); "
+                "clear the step that writes it and let it run again."
+            ) from error
+
+    @contextmanager
+    def attempt(self, step: str) -> Iterator[None]:
+        """Record one try of `step`: when, how long, and how it ended. The report reads it."""
+        earlier = self.attempts(step)
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+
+        def record(status: str, seconds: float | None = None, reason: str | None = None) -> None:
+            attempts = [*earlier, Attempt(started, status, seconds, reason)]
+            self.save_json(self._attempts_json(step), [dataclasses.asdict(attempt) for attempt in attempts])
+
+        record("running")
+        try:
+            yield
+        except Exception as error:
+            status = "refused" if isinstance(error, PipelineError) else "failed"
+            reason = str(error) if status == "refused" else f"{type(error).__name__}: {error}"
+            record(status, time.monotonic() - clock, reason)
+            raise
+        record("succeeded", time.monotonic() - clock)
+
+    def attempts(self, step: str) -> list[Attempt]:
+        """Every try of `step` so far, oldest first."""
+        path = self._attempts_json(step)
+        return [Attempt(**attempt) for attempt in json.loads(path.read_text())] if path.exists() else []
+
+    def _attempts_json(self, step: str) -> Path:
+        return self.root / "steps" / f"{step}.json"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

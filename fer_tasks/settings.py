@@ -1,0 +1,279 @@
+"""RunSettings: the one home of every default, bound and form text of a run.
+
+The trigger form, the command line and the README's table are derived from it. Standard library only, because the
+DAG processor imports it at every parse.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from fer_tasks.errors import SettingsError
+
+
+def _setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
+    return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
+
+
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything a user may choose for one run.
+
+    Raises SettingsError, naming the field, what came and what is allowed, for a wrong type (`"0.6"` for a number,
+    `True` for an integer) or a value out of range.
+    """
+
+    dataset: str = _setting(
+        "sample",
+        "Data",
+        "Data set",
+        "`sample` draws faces at run time; or the path of a fer2013.csv, an icml_face_data.csv, "
+        "an image folder (train/<emotion>/*, test/<emotion>/*) or a zip of one of these.",
+        minLength=1,
+    )
+    dataset_sha256: str = _setting(
+        "",
+        "Data",
+        "Expected SHA-256",
+        "Blocks the run when the data set's fingerprint is another one. Empty: not checked.",
+        pattern="^([0-9a-f]{64})?$",
+    )
+    sample_images: int = _setting(
+        1050, "Data", "Sample images", "How many faces `sample` draws.", minimum=140, maximum=100_000
+    )
+    validation_share: float = _setting(
+        0.1,
+        "Data",
+        "Validation share",
+        "Share of the training images set aside for validation where the data set publishes no third split.",
+        minimum=0.02,
+        maximum=0.5,
+    )
+    seed: int = _setting(7, "Data", "Seed", "Decides every random choice of the run.", minimum=0, maximum=2**31 - 1)
+
+    max_quarantine_share: float = _setting(
+        0.02,
+        "Data quality",
+        "Largest quarantined share",
+        "Blocks the run when more than this share of the images is unusable.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_images_per_emotion: int = _setting(
+        50,
+        "Data quality",
+        "Fewest training images an emotion",
+        "Warns below it. An emotion without any training image always blocks.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    min_image_side: int = _setting(
+        8,
+        "Data quality",
+        "Smallest image side (pixels)",
+        "An image with a shorter side is quarantined.",
+        minimum=1,
+        maximum=1024,
+    )
+    max_image_megapixels: int = _setting(
+        50,
+        "Data quality",
+        "Largest image (megapixels)",
+        "A larger image is quarantined without being decoded.",
+        minimum=1,
+        maximum=1000,
+    )
+    drop_leaked: bool = _setting(
+        True,
+        "Data quality",
+        "Drop leaked training images",
+        "Drops a training image whose pixels also stand in validation or test.",
+    )
+    drop_duplicates: bool = _setting(
+        True, "Data quality", "Drop duplicates", "Keeps one of several training images with equal pixels."
+    )
+    drop_conflicting: bool = _setting(
+        True,
+        "Data quality",
+        "Drop conflicting labels",
+        "Drops training images with equal pixels and different labels, all of them.",
+    )
+    data_docs: bool = _setting(
+        False,
+        "Data quality",
+        "Great Expectations Data Docs",
+        "Also writes GX's own pages beside the report. Viewing them needs a network: they load from CDNs.",
+    )
+
+    denoise: str = _setting(
+        "none",
+        "Preprocessing",
+        "Noise reduction",
+        "Filter applied to every face. At 48x48 most of them cost accuracy.",
+        enum=["none", "median", "gaussian", "nlmeans"],
+    )
+    contrast: str = _setting(
+        "none",
+        "Preprocessing",
+        "Contrast",
+        "Histogram equalisation of every face, global or adaptive (CLAHE).",
+        enum=["none", "equalize", "clahe"],
+    )
+    balance_emotions: bool = _setting(
+        False,
+        "Preprocessing",
+        "Balance emotions in Spark",
+        "Adds changed copies (flip, shift, rotation, brightness) of training images of the rarer emotions.",
+    )
+    max_copies: int = _setting(
+        4,
+        "Preprocessing",
+        "Most copies of one image",
+        "Upper limit for the copies that balancing adds to one training image.",
+        minimum=1,
+        maximum=20,
+    )
+
+    architecture: str = _setting(
+        "resnet",
+        "Training",
+        "Network",
+        "`resnet`: residual blocks, batch normalisation, global average pooling. `paper_cnn`: the paper's "
+        "convolutions, max-pooling and dense layers.",
+        enum=["resnet", "paper_cnn"],
+    )
+    epochs: int = _setting(20, "Training", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
+    batch_size: int = _setting(64, "Training", "Batch size", "Images a step.", minimum=2, maximum=4096)
+    learning_rate: float = _setting(
+        0.05,
+        "Training",
+        "Peak learning rate",
+        "Of Nesterov SGD; warmed up, then lowered to zero along a cosine.",
+        minimum=1e-6,
+        maximum=10.0,
+    )
+    label_smoothing: float = _setting(
+        0.1, "Training", "Label smoothing", "0 gives plain cross-entropy.", minimum=0.0, maximum=0.5
+    )
+    augment: bool = _setting(
+        True,
+        "Training",
+        "Augment on the fly",
+        "Random flip, shift, rotation, zoom, contrast and erasing of each training image in each epoch.",
+    )
+    class_weights: bool = _setting(
+        False, "Training", "Class weights", "Weighs rare emotions up in the loss, inversely to their number."
+    )
+    patience: int = _setting(
+        8,
+        "Training",
+        "Patience (epochs)",
+        "Stops after so many epochs without a better validation accuracy.",
+        minimum=1,
+        maximum=1000,
+    )
+    precision: str = _setting(
+        "auto",
+        "Training",
+        "Arithmetic",
+        "`auto` takes mixed bfloat16 where the processor or GPU computes in it, float32 elsewhere.",
+        enum=["auto", "float32", "mixed_bfloat16"],
+    )
+
+    min_accuracy: float = _setting(
+        0.60,
+        "Gate",
+        "Minimum test accuracy",
+        "A model below it is rejected and the run ends red. Equality passes.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    registered_model: str = _setting(
+        "fer-classifier",
+        "Gate",
+        "Registered model",
+        "Name in the model registry under which an accepted model becomes `champion`.",
+        pattern="^[A-Za-z0-9_.-]{1,100}$",
+    )
+
+    lime_samples: int = _setting(
+        1000, "Explanation", "LIME samples", "Disturbed copies of an image an explanation.", minimum=50, maximum=20_000
+    )
+    lime_grid: int = _setting(
+        6,
+        "Explanation",
+        "LIME regions a side",
+        "The face is cut into a grid of so many squares a side.",
+        minimum=3,
+        maximum=12,
+    )
+    lime_fill: str = _setting(
+        "mean",
+        "Explanation",
+        "LIME fill",
+        "What a switched-off region shows: its mean, a blurred face, or black.",
+        enum=["mean", "blur", "zero"],
+    )
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check(spec.name, getattr(self, spec.name), spec.type, spec.metadata["schema"])
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "RunSettings":
+        """Settings from a JSON object (a trigger's conf, a file). An integer may stand for a number; nothing else
+        is converted. Raises SettingsError for an unknown name, a wrong type or a value out of range."""
+        known = {spec.name: spec for spec in fields(cls)}
+        for name in params:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(known)}."
+                raise SettingsError(f"There is no setting {name!r}.{hint}")
+        values: dict[str, Any] = {
+            name: float(value) if known[name].type is float and type(value) is int else value
+            for name, value in params.items()
+        }
+        return cls(**values)
+
+    def to_params(self) -> dict[str, Any]:
+        """The JSON object that `from_params` turns back into these settings."""
+        return asdict(self)
+
+    @classmethod
+    def form_fields(cls) -> dict[str, dict[str, Any]]:
+        """{setting: {default, type, title, description, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
+        return {
+            spec.name: {
+                "default": spec.default,
+                "type": _JSON_TYPES[spec.type],  # type: ignore[index]
+                "title": spec.metadata["title"],
+                "description": spec.metadata["help"],
+                "section": spec.metadata["section"],
+                **spec.metadata["schema"],
+            }
+            for spec in fields(cls)
+        }
+
+
+def _check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
+    """Raise SettingsError unless value has exactly the expected type and keeps the schema's bounds."""
+    if type(value) is not expected or (expected is float and not math.isfinite(value)):
+        article = "an" if expected is int else "a"
+        raise SettingsError(
+            f"Setting {name!r} is {value!r} ({type(value).__name__}); expected {article} {_JSON_TYPES[expected]}."
+        )
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if expected in (int, float) and not low <= value <= high:
+        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {low} to {high}.")
+    if "enum" in schema and value not in schema["enum"]:
+        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {', '.join(schema['enum'])}.")
+    if expected is str and len(value) < schema.get("minLength", 0):
+        raise SettingsError(f"Setting {name!r} is empty; give it a value.")
+    if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
+        raise SettingsError(f"Setting {name!r} is {value!r}; it must match {schema['pattern']}.")

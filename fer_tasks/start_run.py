@@ -1,0 +1,24 @@
+"""start_run: check what was asked for, before anything is spent on it, and open the run's folder."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fer_tasks.dataset_source import open_dataset
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+
+
+def run(run_id: str, params: Mapping[str, Any]) -> str:
+    """Validate the settings and look at the data set, write settings.json, return the run's folder.
+
+    Raises SettingsError for an unknown, mistyped or out-of-range setting and DatasetError for a data set that is not
+    there or is of no known form. A relative data set path is taken from the working directory.
+    """
+    run_dir = RunDirectory.for_run_id(run_id)
+    with run_dir.attempt("start_run"):
+        settings = RunSettings.from_params(params)
+        if settings.dataset != "sample":
+            settings = replace(settings, dataset=str(open_dataset(settings.dataset).path))
+        run_dir.save_json(run_dir.settings_json, settings.to_params())
+    return str(run_dir)

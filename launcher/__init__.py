@@ -1,0 +1,1 @@
+"""Starts Airflow on one machine, inside the repository's folder: `make run` and `make ui`."""

@@ -1,0 +1,122 @@
+"""`make run`: one whole run of a DAG in the foreground. The last printed line is the path of its report.
+
+python -m launcher.run [--dag fer_training] [--conf JSON]
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from fer_tasks.errors import PipelineError
+from fer_tasks.run_directory import RunDirectory
+from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
+from launcher.processes import stop
+from launcher.progress import Progress
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dag", default="fer_training")
+    parser.add_argument("--conf", type=_json_object, default={}, help="settings that differ from the defaults, as JSON")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        environment = airflow_environment(_free_port())
+    except PipelineError as error:
+        sys.exit(str(error))
+    os.environ["FER_RUNS_FOLDER"] = environment["FER_RUNS_FOLDER"]
+    print("Preparing Airflow", flush=True)
+    migrate_database(environment)
+    now = datetime.now(UTC)
+    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{options.dag}-{now:%Y%m%dT%H%M%S}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        status = _run_dag(options.dag, options.conf, now=now, environment=environment, output=output)
+    return _tell_end(status, run_id=_run_id(now), log=log)
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"CONF is no JSON ({error}): {text!r}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'CONF is {text}; expected an object such as {{"epochs": 3}}')
+    return value
+
+
+def _run_id(now: datetime) -> str:
+    """What Airflow calls a manual run without a logical date; see airflow.models.dagrun.DagRun.generate_run_id."""
+    return f"manual__{now.isoformat()}"
+
+
+def _run_dag(
+    dag_id: str, conf: dict[str, object], *, now: datetime, environment: dict[str, str], output: BinaryIO
+) -> int:
+    progress = Progress(
+        RunDirectory.for_run_id(_run_id(now)),
+        Path(environment["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={_run_id(now)}",
+    )
+    started = time.monotonic()
+
+    def start(command: list[str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            command, env=environment, cwd=PROJECT, stdout=output, stderr=output, start_new_session=True
+        )
+
+    server = start([str(AIRFLOW), "api-server", "--host", "127.0.0.1"])
+    run = start([sys.executable, "-m", "launcher.dag_run", dag_id, now.isoformat(), json.dumps(conf)])
+    try:
+        while run.poll() is None:
+            _print_news(progress, started)
+            time.sleep(0.5)
+        _print_news(progress, started)
+        return int(run.returncode)
+    finally:
+        stop(run)
+        stop(server)
+
+
+def _print_news(progress: Progress, started: float) -> None:
+    for line in progress.news():
+        print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True)
+
+
+def _tell_end(status: int, *, run_id: str, log: Path) -> int:
+    run_dir = RunDirectory.for_run_id(run_id)
+    if status != 0:
+        print(_failure_reason(run_dir, log), flush=True)
+    if run_dir.report_html.exists():
+        print(run_dir.report_html)
+    return status
+
+
+def _failure_reason(run_dir: RunDirectory, log: Path) -> str:
+    ends = [
+        (attempts[-1].started_at, step, attempts[-1])
+        for path in (run_dir.root / "steps").glob("[!.]*.json")
+        if (step := path.stem) and (attempts := run_dir.attempts(step)) and attempts[-1].status != "succeeded"
+    ]
+    if ends:
+        _, step, attempt = min(ends, key=lambda end: end[0])
+        return f"{step} {attempt.status}: {' '.join((attempt.reason or 'its process was killed').split())}"
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"The run did not start: {lines[-1] if lines else 'no output'} (whole log: {log})"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

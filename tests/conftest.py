@@ -1,0 +1,42 @@
+"""Shared fixtures: one real SparkSession for the whole suite, and run folders that vanish."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+from fer_tasks.spark_runtime import SPARK_CONF, submit_environment
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    os.environ.update(submit_environment())
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").appName("fer-tests")
+    for key, value in {**SPARK_CONF, "spark.sql.shuffle.partitions": "2"}.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Any:
+    """make_run(**settings) -> RunDirectory with its settings.json, as start_run leaves it."""
+
+    def make(**settings: Any) -> RunDirectory:
+        run_dir = RunDirectory(tmp_path / "run")
+        run_dir.save_json(run_dir.settings_json, RunSettings.from_params(settings).to_params())
+        return run_dir
+
+    return make
