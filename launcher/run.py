@@ -6,7 +6,6 @@ python -m launcher.run [--dag fer_training] [--conf JSON]
 import argparse
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import BinaryIO
 from fer_tasks.errors import PipelineError
 from fer_tasks.run_directory import RunDirectory
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
-from launcher.processes import stop
+from launcher.processes import exit_on_sigterm, stop
 from launcher.progress import Progress
 
 
@@ -27,7 +26,7 @@ def main() -> int:
     parser.add_argument("--dag", default="fer_training")
     parser.add_argument("--conf", type=_json_object, default={}, help="settings that differ from the defaults, as JSON")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_on_sigterm()
     try:
         environment = airflow_environment(_free_port())
     except PipelineError as error:
@@ -81,8 +80,7 @@ def _run_dag(
         _print_news(progress, started)
         return int(run.returncode)
     finally:
-        stop(run)
-        stop(server)
+        stop(run, server)
 
 
 def _print_news(progress: Progress, started: float) -> None:

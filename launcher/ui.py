@@ -9,7 +9,6 @@ leaves its children behind when it is stopped by a signal.
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from fer_tasks.errors import PipelineError
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
-from launcher.processes import stop
+from launcher.processes import exit_on_sigterm, stop
 
 _PARTS = (
     ["api-server", "--host", "127.0.0.1"],
@@ -33,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=int(os.environ.get("FER_UI_PORT", "8080")))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_on_sigterm()
     os.umask(0o077)  # Airflow writes the login it makes into a file
     try:
         environment = airflow_environment(options.port)
@@ -54,8 +53,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for process in processes.values():
-            stop(process)
+        stop(*processes.values())
 
 
 def _watch(processes: "dict[str, subprocess.Popen[bytes]]", environment: dict[str, str], logs: Path) -> int:

@@ -1,0 +1,88 @@
+"""The rules of the house that a reader relies on, held by the machine."""
+
+import ast
+import base64
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+from fer_tasks.settings import markdown_table
+
+PROJECT = Path(__file__).resolve().parent.parent
+FER_TASKS = sorted((PROJECT / "fer_tasks").glob("*.py"))
+SPARK_JOBS = sorted((PROJECT / "spark_jobs").glob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", [*FER_TASKS, *SPARK_JOBS], ids=lambda path: path.name)
+def test_imports_point_one_way(path):
+    forbidden = {"airflow", "dags", "plugins", "launcher"} | ({"spark_jobs"} if path in FER_TASKS else set())
+    assert not imported_modules(path) & forbidden
+
+
+def test_what_the_dag_processor_imports_stays_light():
+    script = (
+        "import sys\n"
+        "import fer_tasks.settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
+        "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_importing_the_steps_loads_no_heavy_library():
+    modules = ", ".join(f"fer_tasks.{path.stem}" for path in FER_TASKS if path.stem != "__init__")
+    script = (
+        f"import sys, {modules}\n"
+        "print(sorted({'tensorflow', 'great_expectations', 'mlflow', 'lime', 'pyspark'} & set(sys.modules)))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_pyspark_is_the_locked_one_and_no_other_package_wrote_over_it():
+    """pyspark-client, which the Spark provider asks for, carries other versions of PySpark's own files."""
+    with pytest.raises(PackageNotFoundError):
+        distribution("pyspark-client")
+    pyspark = distribution("pyspark")
+    assert f"pyspark=={pyspark.version}" in (PROJECT / "requirements.txt").read_text()
+    record = pyspark.read_text("RECORD")
+    checked = 0
+    for name, digest, _ in csv.reader((record or "").splitlines()):
+        if digest and name.startswith("pyspark/") and name.endswith(".py"):
+            content = Path(str(pyspark.locate_file(name))).read_bytes()
+            actual = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            assert digest == f"sha256={actual}", name
+            checked += 1
+    assert checked > 300
+
+
+def test_every_chosen_requirement_is_pinned_and_has_its_reason():
+    lock = (PROJECT / "requirements.txt").read_text()
+    for line in (PROJECT / "requirements.in").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement, reason = line.split("#", 1)
+            name = re.split(r"[\[<>= ]", requirement)[0]
+            assert reason.strip(), name
+            assert re.search(rf"^{name}==\d", lock, re.MULTILINE | re.IGNORECASE), name
+    assert "pyspark-client" not in lock
+
+
+def test_the_readme_holds_the_table_of_settings():
+    assert markdown_table() in (PROJECT / "README.md").read_text(), "renew it with python -m fer_tasks.settings"

@@ -1,0 +1,98 @@
+"""The DAG as Airflow sees it: parsed by Airflow itself, compared with the picture in docs/architecture.md."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+
+from fer_tasks.errors import DataQualityError
+from fer_tasks.run_directory import RunDirectory
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory):
+    home = tmp_path_factory.mktemp("airflow")
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+        }
+    )
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    return bag.dags["fer_training"]
+
+
+def test_the_arrows_are_those_of_the_picture(dag):
+    assert {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks} == {
+        "start_run": [],
+        "ingest_dataset": ["start_run"],
+        "check_data_quality": ["ingest_dataset", "start_run"],
+        "preprocess_faces": ["check_data_quality"],
+        "train_model": ["preprocess_faces", "start_run"],
+        "evaluate_model": ["start_run", "train_model"],
+        "explain_predictions": ["evaluate_model", "start_run"],
+        "accuracy_gate": ["evaluate_model", "start_run"],
+        "publish_report": ["accuracy_gate", "explain_predictions"],
+        "promote_model": ["accuracy_gate", "explain_predictions", "start_run"],
+        "reject_model": ["accuracy_gate", "start_run"],
+    }
+
+
+def test_the_leaves_decide_the_colour_and_the_report_is_beside_them(dag):
+    assert sorted(task.task_id for task in dag.leaves) == ["promote_model", "publish_report", "reject_model"]
+    rules = {task.task_id: task.trigger_rule for task in dag.tasks if task.trigger_rule != "all_success"}
+    assert rules == {"publish_report": "all_done"}
+
+
+def test_it_is_scheduled_without_catchup_one_run_at_a_time_each_task_limited(dag):
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert dag.timetable.expression == "0 0 * * 0"
+    assert all(task.execution_timeout is not None for task in dag.tasks)
+    assert all(task.retries == 2 and task.retry_exponential_backoff for task in dag.tasks)
+    assert dag.doc_md.strip().startswith("### Train a facial-emotion classifier")
+
+
+def test_both_spark_steps_are_submitted_over_the_connection(dag):
+    for task_id, job in (("ingest_dataset", "ingest_faces.py"), ("preprocess_faces", "preprocess_faces.py")):
+        task = dag.get_task(task_id)
+        assert task.task_type == "SparkSubmitOperator"
+        assert task._conn_id == "spark_default"
+        assert Path(task.application) == PROJECT / "spark_jobs" / job
+        assert Path(task.application).is_file()
+
+
+@pytest.mark.parametrize(
+    "conf", [{"epochs": 0}, {"epochs": "3"}, {"min_accuracy": 1.5}, {"denoise": "x"}, {"dataset": ""}, {"seed": True}]
+)
+def test_the_form_refuses_what_the_code_refuses(dag, conf):
+    from airflow.exceptions import ParamValidationError
+
+    params = copy.deepcopy(dag.params)
+    for name, value in conf.items():
+        params.get_param(name).value = value
+    with pytest.raises(ParamValidationError):
+        params.validate()
+
+
+def test_a_verdict_is_final_and_a_fault_is_retried(dag, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path))
+    policy = dag.get_task("train_model").retry_policy
+
+    class TaskInstance:
+        task_id = "ingest_dataset"
+
+    context = {"run_id": "manual__1", "ti": TaskInstance()}
+    run_dir = RunDirectory.for_run_id("manual__1")
+    for error, action in ((OSError("lost"), "default"), (DataQualityError("12 % unusable"), "fail")):
+        with pytest.raises(type(error)), run_dir.attempt("ingest_dataset"):
+            raise error
+        assert policy.evaluate(RuntimeError("Error code is: 65"), 1, 2, context).action.value == action
