@@ -1,0 +1,167 @@
+"""The records of training, evaluation, gate and explanation turned into sections of the report."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
+from fer_tasks.evaluation import Evaluation
+from fer_tasks.explanation import Explanation, Explanations, Surrogate
+from fer_tasks.report_charts import line_chart, reliability_chart
+from fer_tasks.report_page import (
+    Cell,
+    EmotionRow,
+    EvaluationSection,
+    ExplainedFace,
+    ExplainedPair,
+    ExplanationSection,
+    MapSquare,
+    ScaleRow,
+    TrainingSection,
+    WeightMap,
+)
+from fer_tasks.report_pictures import clipped, face_picture
+from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent
+from fer_tasks.training import History
+
+_HUMAN = ScaleRow("People (Goodfellow et al. 2013)", 0.65, 0.60, 0.70, "reference")
+_PAPER = ScaleRow("The paper's network", 0.69, None, None, "reference")
+
+
+def accuracy_scale(decision: GateDecision, evaluation: Evaluation | None, *, is_sample: bool) -> tuple[ScaleRow, ...]:
+    """The model, the threshold and the reference values; those of FER-2013 stay away from drawn faces."""
+    references = [_majority(evaluation.majority_class_accuracy)] if evaluation else []
+    return (
+        ScaleRow("This model", decision.accuracy, decision.accuracy_low, decision.accuracy_high, "model"),
+        ScaleRow("Threshold", decision.min_accuracy, None, None, "threshold"),
+        *references,
+        *(() if is_sample else (_HUMAN, _PAPER)),
+    )
+
+
+def evaluation_section(evaluation: Evaluation) -> EvaluationSection:
+    f1_scores = [(row.f1, row.emotion) for row in evaluation.per_emotion if row.support and row.f1 is not None]
+    told = " Hardest: {1}, with an F1 of {0:.1%}.".format(*min(f1_scores)) if f1_scores else ""
+    bins = [
+        (b.mean_confidence, b.accuracy, b.num_images)
+        for b in evaluation.reliability
+        if b.mean_confidence is not None and b.accuracy is not None
+    ]
+    return EvaluationSection(
+        lead=f"On {grouped(evaluation.num_images)} test images that took no part in training or in any choice.{told}",
+        figures=(
+            ("Accuracy", percent(evaluation.accuracy)),
+            ("Balanced accuracy", percent(evaluation.balanced_accuracy)),
+            ("Macro F1", percent(evaluation.macro_f1)),
+            ("Among the best two", percent(evaluation.top_2_accuracy)),
+            ("Validation accuracy", percent(evaluation.validation_accuracy)),
+        ),
+        calibration=(
+            ("Calibration error (ECE)", percent(evaluation.expected_calibration_error)),
+            ("Log loss", decimal(evaluation.log_loss)),
+        ),
+        confusion=tuple(_matrix_row(counts) for counts in evaluation.confusion_matrix),
+        emotions=tuple(
+            EmotionRow(row.emotion, row.precision, row.recall, row.f1, row.support) for row in evaluation.per_emotion
+        ),
+        reliability=reliability_chart(bins),
+    )
+
+
+def training_section(history: History) -> TrainingSection:
+    epochs = history.epochs
+    chart = partial(line_chart, best_epoch=history.best_epoch, resumed_at_epochs=history.resumed_at_epochs)
+    speeds = [epoch.images_per_second for epoch in epochs]
+    return TrainingSection(
+        lead=_training_told(history),
+        facts=(
+            ("Network", history.architecture),
+            ("Parameters", grouped(history.num_parameters)),
+            ("Arithmetic", history.precision),
+            ("Time", duration(history.seconds)),
+            ("Images a second, median", grouped(round(statistics.median(speeds))) if speeds else UNKNOWN),
+        ),
+        loss=chart("Loss", train=[e.loss for e in epochs], validation=[e.val_loss for e in epochs], as_percent=False),
+        accuracy=chart(
+            "Accuracy",
+            train=[epoch.accuracy for epoch in epochs],
+            validation=[epoch.val_accuracy for epoch in epochs],
+            as_percent=True,
+        ),
+    )
+
+
+def _training_told(history: History) -> str:
+    ended = "stopped early" if history.stopped_early else "ran to the end"
+    last = history.epochs[-1].epoch if history.epochs else 0
+    told = (
+        f"The weights of epoch {history.best_epoch} were kept, the best on validation; training {ended} after {last}."
+    )
+    if history.resumed_at_epochs:
+        told += f" It was interrupted and resumed at epoch {', '.join(map(str, history.resumed_at_epochs))}."
+    return told
+
+
+def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> ExplanationSection:
+    """faces: the arrays of explanation_maps.npz. Raises KeyError or ValueError where they do not fit the record."""
+    explained = {
+        (item.true, item.kind): _explained(item, face, record.grid)
+        for item, face in zip(record.explanations, faces["images"], strict=True)
+    }
+    return ExplanationSection(
+        grid=record.grid,
+        fill=record.fill,
+        samples=record.samples,
+        seed=record.seed,
+        pairs=tuple(
+            ExplainedPair(emotion, explained.get((emotion, "hit")), explained.get((emotion, "mistake")))
+            for emotion in EMOTIONS
+        ),
+    )
+
+
+def _majority(share: float) -> ScaleRow:
+    return ScaleRow("Always the commonest emotion", share, None, None, "reference")
+
+
+def _matrix_row(counts: Sequence[int]) -> tuple[Cell, ...]:
+    whole = sum(counts)
+    return tuple(Cell(count, count / whole if whole else 0.0) for count in counts)
+
+
+def _explained(item: Explanation, face: Any, grid: int) -> ExplainedFace:
+    surrogates = [item.for_predicted, *([item.for_true] if item.for_true else [])]
+    return ExplainedFace(
+        kind=item.kind,
+        source=clipped(item.source),
+        true=item.true,
+        predicted=item.predicted,
+        picture=face_picture(face),
+        maps=tuple(_weight_map(surrogate, grid) for surrogate in surrogates),
+    )
+
+
+def _weight_map(surrogate: Surrogate, grid: int) -> WeightMap:
+    edges = [math.ceil(index * IMAGE_SIDE / grid) for index in range(grid + 1)]
+    strongest = max((abs(weight) for row in surrogate.weights for weight in row), default=0.0) or 1.0
+    return WeightMap(
+        emotion=surrogate.emotion,
+        probability=surrogate.probability,
+        prediction=surrogate.prediction,
+        r2=surrogate.r2,
+        squares=tuple(
+            MapSquare(
+                x=edges[x],
+                y=edges[y],
+                width=edges[x + 1] - edges[x],
+                height=edges[y + 1] - edges[y],
+                weight=weight,
+                strength=abs(weight) / strongest,
+            )
+            for y, row in enumerate(surrogate.weights)
+            for x, weight in enumerate(row)
+        ),
+    )

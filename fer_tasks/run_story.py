@@ -1,0 +1,121 @@
+"""How far a run came and why it stopped, told from the attempts of its steps and the gate's verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fer_tasks.report_page import AttemptLine, StepLine, StepStatus, Verdict
+from fer_tasks.run_directory import Attempt
+
+STEPS = (
+    "start_run",
+    "ingest_dataset",
+    "check_data_quality",
+    "preprocess_faces",
+    "train_model",
+    "evaluate_model",
+    "accuracy_gate",
+    "explain_predictions",
+    "promote_model",
+    "reject_model",
+)
+MAIN_PATH = STEPS[:7]
+"""Each of these needs the one before it; the others hang off the path."""
+
+_DATA_STEPS = ("ingest_dataset", "check_data_quality")
+_ACTING_STEPS = ("promote_model", "reject_model")
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    passed: bool
+    reason: str
+
+
+def tell_steps(attempts: Mapping[str, Sequence[Attempt]], gate: GateVerdict | None) -> tuple[StepLine, ...]:
+    """One line a step in STEPS order. The report is written beside promote_model and reject_model, so one of these
+    may still be running; any other step that is `running` has been killed."""
+    lines: list[StepLine] = []
+    for step in STEPS:
+        tries = _tries(step, attempts.get(step, ()))
+        status: StepStatus = tries[-1].status if tries else "not reached"
+        stopped = stopped_at([line for line in lines if line.step in _needed(step)])
+        if not tries and gate is not None and step in _ACTING_STEPS:
+            status = "skipped" if gate.passed == (step == "reject_model") else "to follow"
+        elif tries and stopped and stopped.attempts and tries[-1].started_at < stopped.attempts[-1].started_at:
+            status = "outdated"
+        is_eventful = len(tries) > 1 or status in ("refused", "failed", "killed")
+        lines.append(StepLine(step=step, status=status, attempts=tries, is_eventful=is_eventful))
+    return tuple(lines)
+
+
+def stopped_at(steps: Sequence[StepLine]) -> StepLine | None:
+    """The first step of the main path whose last try did not succeed; None for a run that reached its verdict."""
+    return next((line for line in steps if line.step in MAIN_PATH and line.status != "succeeded"), None)
+
+
+def why_missing(step: str, steps: Sequence[StepLine]) -> str | None:
+    """Why no record of `step` belongs to this run's story, in words; None where one does.
+
+    A record may lie there from an earlier try and still not belong: when the step itself, or one that it needs, was
+    run again since and did not succeed.
+    """
+    line_of = {line.step: line for line in steps}
+    for earlier in _needed(step):
+        status = line_of[earlier].status
+        if status != "succeeded":
+            return f"Not reached: the run stopped {'before' if status == 'not reached' else 'in'} {earlier}."
+    line = line_of[step]
+    if line.status == "succeeded" or (line.status == "refused" and step == "check_data_quality"):
+        return None
+    if line.status == "not reached":
+        return f"{step} has not run."
+    reason = line.attempts[-1].reason
+    return f"{step} {line.status}: {reason}" if reason else f"{step} was {line.status}."
+
+
+def judge(steps: Sequence[StepLine], gate: GateVerdict | None) -> Verdict:
+    """The verdict in words: the gate's where the run reached it, otherwise the step that stopped it and its reason."""
+    stopped = stopped_at(steps)
+    if stopped is not None:
+        return _judge_stop(stopped)
+    if gate is None:
+        return Verdict("failed", "Failed in accuracy_gate", "The gate's record, gate.json, is missing or unreadable.")
+    return _judge_gate(steps, gate)
+
+
+def _needed(step: str) -> tuple[str, ...]:
+    """The steps of the main path that `step` builds on."""
+    if step in _ACTING_STEPS:
+        return MAIN_PATH
+    return MAIN_PATH[: MAIN_PATH.index("accuracy_gate" if step == "explain_predictions" else step)]
+
+
+def _judge_stop(stopped: StepLine) -> Verdict:
+    reason = stopped.attempts[-1].reason if stopped.attempts else None
+    if stopped.status == "not reached":
+        return Verdict("failed", f"Stopped before {stopped.step}", "No attempt of this step is on record.")
+    if stopped.status == "refused" and stopped.step in _DATA_STEPS:
+        return Verdict("refused", "Data refused", reason or "No reason is on record.")
+    return Verdict("failed", f"Failed in {stopped.step}", reason or "Its process ended without a word: it was killed.")
+
+
+def _judge_gate(steps: Sequence[StepLine], gate: GateVerdict) -> Verdict:
+    if not gate.passed:
+        return Verdict("rejected", "Rejected by the gate", gate.reason)
+    promotion = next(line for line in steps if line.step == "promote_model")
+    if promotion.status in ("refused", "failed"):
+        why = promotion.attempts[-1].reason or "no reason is on record"
+        return Verdict("failed", "Failed in promote_model", f"The gate accepted the model: {gate.reason} But: {why}")
+    return Verdict("accepted", "Accepted", gate.reason)
+
+
+def _tries(step: str, attempts: Sequence[Attempt]) -> tuple[AttemptLine, ...]:
+    def status(attempt: Attempt, is_last: bool) -> StepStatus:
+        if attempt.status == "running":
+            return "running" if is_last and step in _ACTING_STEPS else "killed"
+        return attempt.status  # type: ignore[return-value]
+
+    return tuple(
+        AttemptLine(status(attempt, attempt is attempts[-1]), attempt.started_at, attempt.seconds, attempt.reason)
+        for attempt in attempts
+    )

@@ -1,0 +1,199 @@
+"""LIME on classifiers whose deciding region is known, and the choice of images against literals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_tasks import explanation
+from fer_tasks.emotions import EMOTIONS
+from fer_tasks.errors import ReportError
+from fer_tasks.explanation import Explanations, choose, explain, filled, grid_segments, surrogates
+from fer_tasks.settings import RunSettings
+
+HAPPY, SURPRISE = 3, 5
+SETTINGS = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=3)
+
+
+def mouth_classifier(faces: np.ndarray) -> np.ndarray:
+    """P(happy) is the brightness of rows 32-39, columns 16-31: squares (4, 2) and (4, 3) of a 6 x 6 grid."""
+    assert faces.shape[1:] == (48, 48, 1)
+    assert faces.dtype == np.float32
+    probabilities = np.zeros((len(faces), 7), np.float32)
+    probabilities[:, HAPPY] = faces[:, 32:40, 16:32, 0].mean(axis=(1, 2))
+    probabilities[:, SURPRISE] = 1 - probabilities[:, HAPPY]
+    return probabilities
+
+
+def bright_face() -> np.ndarray:
+    return np.full((48, 48), 0.8, np.float32)
+
+
+def test_weights_name_the_deciding_squares() -> None:
+    (happy,) = surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
+    weights = np.array(happy.weights)
+    deciding = {(4, 2), (4, 3)}
+    assert {tuple(divmod(int(i), 6)) for i in np.argsort(-weights, axis=None)[:2]} == deciding
+    assert weights[4, 2] == pytest.approx(0.4, abs=0.05)  # half of the brightness 0.8 lies in each square
+    assert weights[4, 3] == pytest.approx(0.4, abs=0.05)
+    elsewhere = [weights[r, c] for r in range(6) for c in range(6) if (r, c) not in deciding]
+    assert np.abs(elsewhere).max() < 0.03
+    assert happy.probability == pytest.approx(0.8, abs=1e-6)
+    assert happy.prediction == pytest.approx(0.8, abs=0.03)
+    assert happy.r2 > 0.97
+
+
+def test_opposite_emotion_gets_opposite_weights() -> None:
+    happy, surprise = surrogates(bright_face(), mouth_classifier, [HAPPY, SURPRISE], settings=SETTINGS)
+    assert (happy.emotion, surprise.emotion) == ("happy", "surprise")
+    np.testing.assert_allclose(np.array(happy.weights), -np.array(surprise.weights), atol=1e-6)
+
+
+def test_same_seed_same_weights_and_another_seed_others() -> None:
+    face = np.random.default_rng(0).random((48, 48), np.float32)
+    first = surrogates(face, mouth_classifier, [HAPPY], settings=SETTINGS)
+    surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
+    assert surrogates(face, mouth_classifier, [HAPPY], settings=SETTINGS) == first
+    other = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=4)
+    assert surrogates(face, mouth_classifier, [HAPPY], settings=other) != first
+
+
+def test_nothing_is_drawn_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_grid_segments_cover_the_face_also_where_48_is_no_multiple() -> None:
+    assert grid_segments(6)[8:16, 40:48].tolist() == [[11] * 8] * 8
+    segments = grid_segments(5)
+    assert segments.shape == (48, 48)
+    assert np.unique(segments).tolist() == list(range(25))
+    assert set(np.bincount(segments.ravel()).tolist()) <= {81, 90, 100}
+
+
+def test_fills() -> None:
+    face = np.zeros((48, 48), np.float32)
+    face[:8, :4] = 1.0  # half of square 0
+    segments = grid_segments(6)
+    mean = filled(face, segments, "mean")
+    assert mean[0, 0] == mean[7, 7] == 0.5
+    assert mean[8:, :].max() == 0.0
+    assert filled(face, segments, "zero").max() == 0.0
+    blurred = filled(face, segments, "blur")
+    assert blurred.dtype == np.float32
+    assert 0.0 < blurred[0, 6] < blurred[0, 0] < 1.0
+
+
+def predictions(*rows: tuple[int, int, float]) -> dict[str, list[Any]]:
+    return {
+        "position": list(range(len(rows))),
+        "image_id": [f"id{i}" for i in range(len(rows))],
+        "source": [f"test/{i}.png" for i in range(len(rows))],
+        "label": [row[0] for row in rows],
+        "predicted": [row[1] for row in rows],
+        "confidence": [row[2] for row in rows],
+    }
+
+
+def test_choose_takes_the_most_confident_hit_and_mistake_an_emotion() -> None:
+    table = predictions((3, 3, 0.7), (3, 3, 0.9), (3, 4, 0.6), (3, 5, 0.8), (0, 0, 0.5), (0, 0, 0.5), (1, 6, 0.4))
+    choices, notes = choose(table)
+    assert [(c.kind, c.position, c.label, c.predicted) for c in choices] == [
+        ("hit", 4, 0, 0),
+        ("mistake", 6, 1, 6),
+        ("hit", 1, 3, 3),
+        ("mistake", 3, 3, 5),
+    ]
+    assert notes == [
+        "No angry face of the test images was mistaken for another emotion.",
+        "No disgust face of the test images was recognised.",
+        "No test image shows fear.",
+        "No test image shows sad.",
+        "No test image shows surprise.",
+        "No test image shows neutral.",
+    ]
+    backwards = {name: values[::-1] for name, values in table.items()}
+    assert choose(backwards) == (choices, notes)
+
+
+def test_a_mistake_is_explained_for_both_emotions() -> None:
+    choices, _ = choose(predictions((SURPRISE, HAPPY, 0.8)))
+    explained = explain(choices[0], bright_face(), mouth_classifier, settings=SETTINGS)
+    assert (explained.true, explained.predicted, explained.kind) == ("surprise", "happy", "mistake")
+    assert explained.for_predicted.emotion == "happy"
+    assert explained.for_predicted.weights[4][2] > 0.3
+    assert explained.for_true is not None
+    assert explained.for_true.emotion == "surprise"
+    assert explained.for_true.probability == pytest.approx(0.2, abs=1e-6)
+    assert explained.for_true.weights[4][2] < -0.3
+
+
+def write_run(run_dir: Any, *, positions: list[int]) -> np.ndarray:
+    """Two test faces and a Keras model that sees only their mouth: dark is sad, bright is happy."""
+    import keras
+
+    faces = np.zeros((2, 48, 48), np.float32)
+    faces[0, 32:40, 16:32] = 1.0
+    test_split = run_dir.faces / "split=test"
+    test_split.mkdir(parents=True)
+    pq.write_table(
+        pa.table(
+            {
+                "position": [10, 11],
+                "image_id": ["a", "b"],
+                "source": ["test/happy/10.png", "test/happy/11.png"],
+                "label": pa.array([HAPPY, HAPPY], pa.int32()),
+                "augmentation": pa.array([None, None], pa.string()),
+                "pixels": list(faces.reshape(2, -1)),
+            }
+        ),
+        test_split / "part-0.parquet",
+    )
+    columns = predictions((3, 3, 0.9), (3, 4, 0.9)) | {"position": positions}
+    pq.write_table(pa.table(columns), run_dir.predictions)
+    kernel = np.zeros((2304, 7), np.float32)
+    kernel.reshape(48, 48, 7)[32:40, 16:32, HAPPY] = 6 / 128
+    dense = keras.layers.Dense(7, activation="softmax")
+    model = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), dense])
+    dense.set_weights([kernel, np.array([-9, -9, -9, -3, 0, -9, -9], np.float32)])
+    model.save(run_dir.model)
+    return faces
+
+
+def test_run_explains_a_real_keras_model(make_run: Any) -> None:
+    run_dir = make_run(lime_samples=200, lime_fill="zero", seed=5)
+    faces = write_run(run_dir, positions=[10, 11])
+    explanation.run(run_dir)
+
+    record = run_dir.load_json(run_dir.explanations_json, Explanations)
+    assert (record.grid, record.samples, record.seed, record.fill) == (6, 200, 5, "zero")
+    hit, mistake = record.explanations
+    assert (hit.kind, hit.position, hit.true, hit.predicted) == ("hit", 10, "happy", "happy")
+    assert (mistake.kind, mistake.position, mistake.true, mistake.predicted) == ("mistake", 11, "happy", "sad")
+    assert hit.for_true is None
+    weights = np.array(hit.for_predicted.weights)
+    assert {int(i) for i in np.argsort(-weights, axis=None)[:2]} == {4 * 6 + 2, 4 * 6 + 3}
+    assert hit.for_predicted.probability == pytest.approx(np.exp(3) / (np.exp(3) + 1), abs=0.001)
+    with np.load(run_dir.explanation_maps) as maps:
+        np.testing.assert_array_equal(maps["images"], faces)
+        np.testing.assert_array_equal(maps["weights"][0], weights)
+        assert maps["segments"].shape == (48, 48)
+        assert np.isnan(maps["true_weights"][0]).all()
+        assert np.isfinite(maps["true_weights"][1]).all()
+    assert run_dir.attempts("explain_predictions")[-1].status == "succeeded"
+    assert set(json.loads(Path(run_dir.explanations_json).read_text())["explanations"][0]["for_predicted"]) == {
+        "emotion", "probability", "prediction", "r2", "weights",
+    }  # fmt: skip
+    assert all(item.true in EMOTIONS for item in record.explanations)
+
+
+def test_run_refuses_predictions_of_other_faces(make_run: Any) -> None:
+    run_dir = make_run(lime_samples=50)
+    write_run(run_dir, positions=[10, 99])
+    with pytest.raises(ReportError, match=r"names 1 images that .* does not hold, the first at position 99"):
+        explanation.run(run_dir)
+    assert not run_dir.explanations_json.exists()

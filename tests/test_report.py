@@ -1,0 +1,538 @@
+"""The page of real run folders: what it says in each outcome, and that it is one safe, offline, accessible file."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_tasks import report
+from fer_tasks.emotions import EMOTIONS
+from fer_tasks.errors import DataQualityError, ReportError
+from fer_tasks.report_pictures import thumbnail_picture
+from fer_tasks.run_directory import RunDirectory
+
+TEMPLATES = Path(report.__file__).parent / "templates"
+NASTY = "test/\"><script>alert('x')</script>&amp;/a b.png"
+CONFUSION = [[9, 0, 0, 0, 0, 0, 1], [2, 3, 0, 0, 0, 0, 0], *([0] * i + [10] + [0] * (6 - i) for i in range(2, 7))]
+
+
+class Page(HTMLParser):
+    """Tags, attributes, text and nesting of a page."""
+
+    VOID = frozenset({"meta", "img", "br", "col"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def publish(run_dir: RunDirectory) -> Page:
+    report.run(run_dir)
+    return Page(run_dir.report_html.read_text())
+
+
+def finish(run_dir: RunDirectory, step: str) -> None:
+    with run_dir.attempt(step):
+        pass
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    path.write_text(json.dumps(record))
+
+
+def write_ingest(run_dir: RunDirectory, *, num_bad: int = 2) -> None:
+    """Four faces (two of them equal) and `num_bad` undecodable ones, the first of them with a nasty name."""
+    faces = [bytes([40 * i, 255] * 1152) for i in (1, 2, 3, 3)]
+    bad_sources = [NASTY, *(f"train/sad/{i}.png" for i in range(num_bad))][:num_bad]
+    num_images = len(faces) + num_bad
+    table = {
+        "position": list(range(num_images)),
+        "source": ["train/happy/1.png", "train/sad/2.png", "train/sad/3.png", "test/sad/3.png", *bad_sources],
+        "image_id": ["a", "b", "c", "c", *(f"bad{i}" for i in range(num_bad))],
+        "usage_text": pa.array(["Training", "Training", "Training", "PrivateTest", *["<b>x</b>"] * num_bad]),
+        "label_text": pa.array(["happy", "sad", "sad", "sad", *[None] * num_bad], pa.string()),
+        "height": pa.array([48] * 4 + [None] * num_bad, pa.int32()),
+        "width": pa.array([48] * 4 + [None] * num_bad, pa.int32()),
+        "pixels": pa.array([*faces, *[None] * num_bad], pa.binary()),
+    }
+    pq.write_table(pa.table(table), run_dir.raw_faces)
+    quarantine = {
+        "image_id": [f"bad{i}" for i in range(num_bad)],
+        "source": bad_sources,
+        "reason": ["the file is empty & <broken>"] * num_bad,
+    }
+    pq.write_table(pa.table(quarantine), run_dir.quarantine)
+    exclusions = {"image_id": ["c"], "source": ["train/sad/3.png"], "reason": ["leaked"]}
+    pq.write_table(pa.table(exclusions), run_dir.exclusions)
+    ingestion = {
+        "kind": "sample" if run_dir.load_settings().dataset == "sample" else "folder",
+        "path": "/data",
+        "dataset_sha256": "ab" * 32,
+        "num_images": num_images,
+        "num_undecodable": num_bad,
+        "num_ignored_files": 0,
+        "ignored_examples": [],
+        "seconds": 1.0,
+    }
+    write(run_dir.ingestion_json, ingestion)
+    finish(run_dir, "ingest_dataset")
+
+
+def write_quality(run_dir: RunDirectory, *, blocking: list[str]) -> None:
+    per_split = {"Training": dict.fromkeys(EMOTIONS, 1) | {"happy": 12345}}
+    lines = [
+        ("readable", "warn", False, "2 of 6 images"),
+        ("few_bad", "block", not blocking, "33%"),
+        ("grey", "report", False, "1 of 6"),
+        ("present", "block", True, "6"),
+    ]
+    quality = {
+        "passed": not blocking,
+        "blocking": blocking,
+        "counts": {"images": 6, "quarantined": 2, "duplicate_groups": 1},
+        "images_per_split": {"Training": 12351},
+        "images_per_emotion": dict.fromkeys(EMOTIONS, 1),
+        "images_per_split_and_emotion": per_split,
+        "exclusions": {"leaked": 1},
+        "expectations": [
+            {
+                "name": name,
+                "description": f"Expectation {name}.",
+                "column": None,
+                "severity": severity,
+                "passed": passed,
+                "observed": observed,
+                "unexpected": None,
+            }
+            for name, severity, passed, observed in lines
+        ],
+        "suite": "faces",
+        "great_expectations_version": "1",
+        "settings": {},
+    }
+    write(run_dir.data_quality_json, quality)
+
+
+def write_preprocessing(run_dir: RunDirectory) -> None:
+    record = {
+        "images_read": 6,
+        "quarantined": 2,
+        "excluded": {"leaked": 1},
+        "roles": {"Training": "train", "PublicTest": "test"},
+        "validation_is_carved": True,
+        "faces_per_split": {"train": 77},
+        "faces_per_split_and_emotion": {"train": dict.fromkeys(EMOTIONS, 11)},
+        "augmented_copies": 5,
+        "shared_by_evaluation_splits": 0,
+        "bytes_per_pixel": 0.987,
+        "settings": {},
+    }
+    write(run_dir.preprocessing_json, record)
+    finish(run_dir, "preprocess_faces")
+
+
+def write_history(run_dir: RunDirectory) -> None:
+    epochs = [
+        {
+            "epoch": epoch,
+            "loss": 2.0 - 0.3 * epoch,
+            "accuracy": 0.2 * epoch,
+            "val_loss": 2.1 - 0.3 * epoch,
+            "val_accuracy": 0.19 * epoch,
+            "learning_rate": 0.01,
+            "seconds": 1.5,
+            "images_per_second": 1234.0,
+        }
+        for epoch in (1, 2, 3)
+    ]
+    history = {
+        "architecture": "resnet",
+        "num_parameters": 1234567,
+        "precision": "float32",
+        "epochs": epochs,
+        "best_epoch": 3,
+        "stopped_early": False,
+        "resumed_at_epochs": [2],
+        "seconds": 75.0,
+    }
+    write(run_dir.history_json, history)
+    finish(run_dir, "train_model")
+
+
+def write_evaluation(run_dir: RunDirectory) -> None:
+    record = {
+        "num_images": 65,
+        "accuracy": 0.9538,
+        "accuracy_low": 0.8729,
+        "accuracy_high": 0.9842,
+        "majority_class_accuracy": 0.1538,
+        "balanced_accuracy": 0.9286,
+        "macro_f1": 0.925,
+        "top_2_accuracy": 0.9846,
+        "log_loss": 0.21,
+        "expected_calibration_error": 0.034,
+        "validation_accuracy": 0.57,
+        "images_per_second": 4321.0,
+        "reliability": [
+            {"low": 0.0, "high": 0.5, "num_images": 0, "mean_confidence": None, "accuracy": None},
+            {"low": 0.5, "high": 1.0, "num_images": 65, "mean_confidence": 0.92, "accuracy": 0.9538},
+        ],
+        "per_emotion": [
+            {
+                "emotion": emotion,
+                "precision": 0.9,
+                "recall": 0.9,
+                "f1": 0.6 if emotion == "disgust" else 0.9,
+                "support": 10,
+            }
+            for emotion in EMOTIONS
+        ],
+        "confusion_matrix": CONFUSION,
+    }
+    write(run_dir.evaluation_json, record)
+    finish(run_dir, "evaluate_model")
+
+
+def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
+    record = {
+        "accuracy": 0.9538,
+        "accuracy_low": 0.8729,
+        "accuracy_high": 0.9842,
+        "min_accuracy": 0.6 if passed else 0.97,
+        "passed": passed,
+        "reason": "95.38% against <the minimum>.",
+    }
+    write(run_dir.gate_json, record)
+    finish(run_dir, "accuracy_gate")
+
+
+def write_explanations(run_dir: RunDirectory) -> None:
+    weights = np.zeros((6, 6))
+    weights[4, 2], weights[0, 0] = 0.5, -0.25
+    surrogate = {"emotion": "sad", "probability": 0.81, "prediction": 0.79, "r2": 0.93, "weights": weights.tolist()}
+    doubtful = surrogate | {"emotion": "happy", "probability": 0.12, "r2": 0.31}
+    item = {"kind": "mistake", "position": 5, "image_id": "a", "source": NASTY, "true": "happy", "predicted": "sad"}
+    record = {
+        "grid": 6,
+        "fill": "mean",
+        "samples": 1000,
+        "seed": 7,
+        "explanations": [item | {"for_predicted": surrogate, "for_true": doubtful, "seconds": 0.5}],
+        "notes": [],
+    }
+    write(run_dir.explanations_json, record)
+    np.savez_compressed(run_dir.explanation_maps, images=np.full((1, 48, 48), 0.5, np.float32))
+    finish(run_dir, "explain_predictions")
+
+
+@pytest.fixture
+def complete(make_run: Any) -> Any:
+    """complete(passed=True, **settings) -> a run folder that went all the way to the gate's verdict."""
+
+    def make(*, passed: bool = True, num_bad: int = 2, **settings: Any) -> RunDirectory:
+        run_dir = make_run(**settings)
+        finish(run_dir, "start_run")
+        write_ingest(run_dir, num_bad=num_bad)
+        write_quality(run_dir, blocking=[])
+        finish(run_dir, "check_data_quality")
+        write_preprocessing(run_dir)
+        write_history(run_dir)
+        write_evaluation(run_dir)
+        write_gate(run_dir, passed=passed)
+        write_explanations(run_dir)
+        return run_dir
+
+    return make
+
+
+def test_accepted_run_on_real_data(complete: Any) -> None:
+    page = publish(complete(dataset="/data/faces", epochs=3))
+    assert "Accepted 95.38% against <the minimum>. 95.4 % test accuracy, 95% interval 87.3–98.4%" in page.text
+    assert "Threshold 60.0%" in page.text
+    assert "Always the commonest emotion 15.4%" in page.text
+    assert "People (Goodfellow et al. 2013) 60.0–70.0%" in page.text
+    assert "The paper's network 69.0%" in page.text
+    assert "drawn by the program" not in page.text
+    assert "promote_model : to follow" in page.text
+    assert "reject_model : skipped" in page.text
+
+
+def test_rejected_run_on_the_sample(complete: Any) -> None:
+    page = publish(complete(passed=False))
+    assert "Rejected by the gate" in page.text
+    assert "Threshold 97.0%" in page.text
+    assert "These faces are drawn by the program." in page.text
+    assert "Goodfellow" not in page.text
+    assert "The paper's network" not in page.text
+
+
+def test_sections_say_what_the_records_hold(complete: Any) -> None:
+    text = publish(complete(epochs=3)).text
+    for words in (
+        "On 65 test images that took no part in training or in any choice. Hardest: disgust, with an F1 of 60.0%.",
+        "angry 9 90% 0 0 0 0 0 1 10%",
+        "disgust 2 40% 3 60% 0 0 0 0 0",
+        "Calibration error (ECE) 3.4%",
+        "The weights of epoch 3 were kept, the best on validation; training ran to the end after 3. "
+        "It was interrupted and resumed at epoch 2.",
+        "Parameters 1,234,567",
+        "resumed at 2",
+        "chosen: 3",
+        "Mistaken for sad",
+        "sad 81.0% stand-in 79.0% R² 0.93",
+        "happy 12.0% stand-in 79.0% R² 0.31, weak fit",
+        "of 6 images, 2 cannot be used and 1 are left out of training.",
+        "warned Expectation readable.",
+        "Quarantined images (2)",
+        "Leaked groups: a training image also stands in validation or test (1)",
+        "2 equal images train/sad/3.png (Training, sad) test/sad/3.png (PrivateTest, sad) 48 x 48",
+        "Training 1 1 1 12,345 1 1 1 12,351",
+        "Of 6 images read, 2 were dropped as unusable and 1 by policy (1 leaked). Validation was carved out",
+        "train 11 11 11 11 11 11 11 77",
+        "Epochs changed epochs 3 20",
+        "Seed seed 7 7",
+        "Its SHA-256 " + "ab" * 32,
+    ):
+        assert words in text
+    assert text.index("noted Expectation grey.") < text.index("passed Expectation few_bad.")
+
+
+def test_data_from_outside_stays_text(complete: Any) -> None:
+    page = publish(complete())
+    assert "<script" not in page.html
+    assert "<b>x</b>" not in page.html
+    assert NASTY in page.text
+    assert "the file is empty & <broken>" in page.text
+    assert any(NASTY in attributes.get("alt", "") for attributes in page.all("img"))
+    assert {tag for tag, _ in page.elements} <= {
+        *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "nav", "footer", "div", "p"),
+        *("h1", "h2", "h3", "h4", "ul", "ol", "li", "a", "dl", "dt", "dd", "table", "caption", "colgroup", "col"),
+        *("thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "b", "i", "br", "strong", "small", "span"),
+        *("time", "svg", "line", "path", "circle", "rect", "image", "text", "polyline"),
+    }
+
+
+def test_one_offline_file(complete: Any) -> None:
+    page = publish(complete())
+    policy = [meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert [meta["content"] for meta in policy] == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    targets = [a.get("src") or a.get("href") for _, a in page.elements if a.get("src") or a.get("href")]
+    assert targets
+    assert all(re.match(r"data:image/png;base64,|#", target) for target in targets)
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {target[1:] for target in targets if target.startswith("#")} <= ids
+    assert not re.search(r"url\(|@import|https?:|\son\w+=", page.html.split("</style>")[0])
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+
+
+def test_readable_without_eyes(complete: Any) -> None:
+    page = publish(complete())
+    assert all(image["alt"] for image in page.all("img"))
+    assert all("aria-hidden" in svg or svg.get("aria-label") for svg in page.all("svg"))
+    assert all(cell.get("scope") in {"col", "row", "rowgroup"} for cell in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_refused_data(make_run: Any) -> None:
+    run_dir = make_run()
+    finish(run_dir, "start_run")
+    write_ingest(run_dir)
+    write_quality(run_dir, blocking=["Too many <bad> images."])
+    with pytest.raises(DataQualityError), run_dir.attempt("check_data_quality"):
+        raise DataQualityError("The data set was refused. Too many <bad> images.")
+    page = publish(run_dir)
+    assert "Data refused The data set was refused. Too many <bad> images." in page.text
+    assert "check_data_quality : refused" in page.text
+    assert "train_model : not reached" in page.text
+    assert "Training Not reached: the run stopped in check_data_quality." in page.text
+    assert "blocked Expectation few_bad." in page.text
+    assert "Quarantined images (2)" in page.text
+
+
+def test_killed_and_failed_training(complete: Any) -> None:
+    run_dir = complete()
+    tries = [
+        {"started_at": "2099-01-01T00:00:00+00:00", "status": "running", "seconds": None, "reason": None},
+        {
+            "started_at": "2099-01-01T00:01:00+00:00",
+            "status": "failed",
+            "seconds": 3.0,
+            "reason": "OSError: <full>",
+        },
+    ]
+    (run_dir.root / "steps" / "train_model.json").write_text(json.dumps(tries))
+    page = publish(run_dir)
+    assert "Failed in train_model OSError: <full>" in page.text
+    assert "2099-01-01 00:00:00 UTC: killed 2099-01-01 00:01:00 UTC: failed OSError: <full>" in page.text
+    assert "evaluate_model : outdated" in page.text
+    assert "Evaluation Not reached: the run stopped in train_model." in page.text
+    assert "Of 6 images read" in page.text
+
+
+def test_only_started(make_run: Any) -> None:
+    run_dir = make_run()
+    finish(run_dir, "start_run")
+    run_dir.settings_json.unlink()
+    page = publish(run_dir)
+    assert "Stopped before ingest_dataset" in page.text
+    assert f"Settings Not there: {run_dir.settings_json}." in page.text
+    assert "Data quality Not reached: the run stopped before ingest_dataset." in page.text
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("settings_json", "Settings Cannot be read: "),
+        ("evaluation_json", "Evaluation Cannot be read: "),
+        ("history_json", "Training Cannot be read: "),
+        ("explanations_json", "Explanations Cannot be read: "),
+        ("explanation_maps", "Explanations Cannot be read: "),
+        ("data_quality_json", "Data quality Cannot be read: "),
+        ("preprocessing_json", "Preprocessing Cannot be read: "),
+        ("gate_json", "Failed in accuracy_gate"),
+        ("quarantine", "The quarantined images cannot be read: "),
+        ("exclusions", "The images left out cannot be read: "),
+        ("raw_faces", "The images left out cannot be read: "),
+        ("ingestion_json", "Its SHA-256 –"),
+    ],
+)
+@pytest.mark.parametrize("content", [b'{"half', b"\xff\xfe\x00"])
+def test_a_damaged_record_is_said_and_stops_nothing(complete: Any, record: str, words: str, content: bytes) -> None:
+    run_dir = complete()
+    getattr(run_dir, record).write_bytes(content)
+    assert words in publish(run_dir).text
+
+
+def test_every_record_empty_and_every_record_gone(complete: Any) -> None:
+    run_dir = complete()
+    records = [path for path in run_dir.root.iterdir() if path.is_file()]
+    assert len(records) == 12
+    for path in records:
+        path.write_bytes(b"")
+    assert "Failed in accuracy_gate" in publish(run_dir).text
+    for path in records:
+        path.unlink()
+    assert f"Evaluation Not there: {run_dir.evaluation_json}." in publish(run_dir).text
+
+
+def test_damaged_attempts_are_said(complete: Any) -> None:
+    run_dir = complete()
+    (run_dir.root / "steps" / "explain_predictions.json").write_text("[{")
+    page = publish(run_dir)
+    assert "The attempts of explain_predictions cannot be read" in page.text
+    assert "Accepted" in page.text
+
+
+def test_a_large_quarantine_is_cut_and_counted(complete: Any) -> None:
+    run_dir = complete(num_bad=3000)
+    page = publish(run_dir)
+    assert "Quarantined images (3,000)" in page.text
+    assert "2,976 more are not shown." in page.text
+    assert run_dir.report_html.stat().st_size < 400_000
+
+
+def test_a_page_over_the_limit_is_refused(complete: Any) -> None:
+    run_dir = complete()
+    write_gate(run_dir, passed=True)
+    gate = json.loads(run_dir.gate_json.read_text())
+    write(run_dir.gate_json, gate | {"reason": "x" * 3_000_000})
+    with pytest.raises(ReportError, match="at most 3,000,000 are allowed"):
+        report.run(run_dir)
+    assert not run_dir.report_html.exists()
+    assert run_dir.attempts("publish_report")[-1].status == "refused"
+
+
+def test_thumbnails_show_the_pixels() -> None:
+    pixels = bytes(range(12)) * 4
+    uri = thumbnail_picture(pixels, 4, 12)
+    assert uri is not None
+    png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.tolist() == [list(range(12))] * 4
+    large = thumbnail_picture(bytes(200 * 100), 200, 100)
+    assert large is not None
+    shrunk = cv2.imdecode(np.frombuffer(base64.b64decode(large.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shrunk.shape == (64, 32)
+
+
+def test_what_has_no_picture() -> None:
+    assert thumbnail_picture(None, None, None) is None
+    assert thumbnail_picture(bytes(2000), 1, 2000) is None
+    with pytest.raises(ReportError, match="10 bytes of pixels for 4 x 4"):
+        thumbnail_picture(bytes(10), 4, 4)
+
+
+def test_the_lineage_is_written(complete: Any) -> None:
+    run_dir = complete(seed=11)
+    publish(run_dir)
+    lineage = json.loads(run_dir.lineage_json.read_text())
+    assert (lineage["dataset"], lineage["dataset_sha256"], lineage["seed"]) == ("sample", "ab" * 32, 11)
+    assert lineage["started_at"] <= lineage["finished_at"]
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_have_the_contrast_of_wcag_aa() -> None:
+    css = (TEMPLATES / "report.css").read_text()
+    themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6}|[\d, ]+);", block)) for block in css.split(":root {")[1:3]]
+    assert len(themes) == 2
+    for theme in themes:
+        for text in ("ink", "quiet", "accent", "good", "bad", "warn"):
+            assert contrast(theme[text], theme["page"]) >= 4.5, text
+            assert contrast(theme[text], theme["wash"]) >= 4.5, text
+        assert contrast(theme["warn"], theme["warn-wash"]) >= 4.5
+        assert contrast(theme["accent"], theme["accent-wash"]) >= 4.5
+        shade = [int(channel) for channel in theme["shade"].split(",")]
+        page = [int(theme["page"][i : i + 2], 16) for i in (1, 3, 5)]
+        darkest = "#" + "".join(f"{round(0.62 * s + 0.38 * p):02x}" for s, p in zip(shade, page, strict=True))
+        assert contrast(theme["ink"], darkest) >= 4.5
