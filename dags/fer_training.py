@@ -99,10 +99,11 @@ def fer_training() -> None:
         explanation.run(RunDirectory(run_dir))
 
     @task.branch
-    def accuracy_gate(run_dir: str) -> str:
+    def accuracy_gate(run_dir: str) -> list[str]:
         from fer_tasks import accuracy_gate
 
-        return "promote_model" if accuracy_gate.run(RunDirectory(run_dir)).passed else "reject_model"
+        passed = accuracy_gate.run(RunDirectory(run_dir)).passed
+        return ["publish_report", "promote_model" if passed else "reject_model"]
 
     @task
     def promote_model(run_dir: str) -> None:

@@ -1,0 +1,127 @@
+"""The two networks, the arithmetic they compute in, and how a saved one is read back.
+
+Only built-in Keras layers, so that a model file loads in safe mode and without this project.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
+from fer_tasks.errors import TrainingError
+
+RESNET_WIDTHS = (32, 64, 128, 256)
+_BATCH_NORM_MOMENTUM = 0.9  # an epoch of a small data set has ten steps; 0.99 would remember the untrained network
+_PREDICTION_BATCH = 256
+
+
+def import_keras() -> Any:
+    """Keras on TensorFlow. Every module of the project that needs either goes through here first.
+
+    oneDNN is off by default on processors without AVX-512, where it still made training 1.5 times as fast.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    return keras
+
+
+def build_model(architecture: str, *, precision: str = "float32") -> Any:
+    """An untrained, uncompiled network: float32 (n, 48, 48, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
+
+    Each face is brought to mean 0 and deviation 1 inside the model. precision: `float32` or `mixed_bfloat16`.
+    Weights come from Keras's global seed.
+    """
+    keras = import_keras()
+    body = {"resnet": _resnet, "paper_cnn": _paper_cnn}[architecture]
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        face = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="face", dtype="float32")
+        standardised = keras.layers.LayerNormalization(
+            axis=[1, 2, 3], center=False, scale=False, epsilon=1e-4, name="standardise"
+        )(face)
+        logits = keras.layers.Dense(NUM_EMOTIONS, name="logits")(body(keras.layers, standardised))
+        emotions = keras.layers.Softmax(dtype="float32", name="emotions")(logits)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return keras.Model(face, emotions, name=architecture)
+
+
+def _resnet(layers: Any, x: Any) -> Any:
+    """Residual blocks at 24, 12, 6 and 3 pixels a side, then global average pooling. 1.2 million parameters."""
+    x = _convolution(layers, x, RESNET_WIDTHS[0], size=5, stride=2)
+    for stage, width in enumerate(RESNET_WIDTHS):
+        stride = 1 if stage == 0 else 2
+        branch = _convolution(layers, x, width, stride=stride)
+        branch = _convolution(layers, branch, width, activate=False)
+        if stage > 0:
+            x = layers.AveragePooling2D(2)(x)
+            x = _convolution(layers, x, width, size=1, activate=False)
+        x = layers.ReLU()(layers.Add()([x, branch]))
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _convolution(layers: Any, x: Any, width: int, *, size: int = 3, stride: int = 1, activate: bool = True) -> Any:
+    """Convolution, batch normalisation and, if `activate`, ReLU."""
+    x = layers.Conv2D(width, size, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
+    return layers.ReLU()(x) if activate else x
+
+
+def _paper_cnn(layers: Any, x: Any) -> Any:
+    """3x3 convolutions with ReLU, each followed by 2x2 max-pooling, and a dense layer. 0.8 million parameters."""
+    for width in (32, 64, 128, 128):
+        x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = layers.Flatten()(x)
+    return layers.Dense(512, activation="relu")(x)
+
+
+def choose_precision(setting: str) -> str:
+    """What `setting` (RunSettings.precision) means on this machine: `float32` or `mixed_bfloat16`.
+
+    `auto` takes bfloat16 only where it is computed in hardware: AMX or AVX-512 BF16, or a GPU from Ampere on.
+    """
+    if setting != "auto":
+        return setting
+    import_keras()
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if capability >= (8, 0) else "float32"
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return "mixed_bfloat16" if flags & {"amx_bf16", "avx512_bf16"} else "float32"
+
+
+def load_model(path: Path) -> Any:
+    """The model saved at `path`, for prediction. Keras's safe mode: nothing in the file is executed.
+
+    Raises TrainingError when there is none or it cannot be read.
+    """
+    keras = import_keras()
+    if not path.is_file():
+        raise TrainingError(f"There is no model at {path}; run train_model first, or give the path of a .keras file.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{path} cannot be read as a Keras model ({reason}); train it again.") from error
+
+
+def predict_probabilities(model: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """pixels: float32 (n, 48, 48, 1) in [0, 1]. Returns float32 (n, 7), rows sum to 1, columns in EMOTIONS order."""
+    batches = [
+        model.predict_on_batch(pixels[start : start + _PREDICTION_BATCH])
+        for start in range(0, len(pixels), _PREDICTION_BATCH)
+    ]
+    return np.concatenate(batches) if batches else np.empty((0, NUM_EMOTIONS), np.float32)

@@ -1,0 +1,249 @@
+"""train_model: trains the network on the training faces and keeps the epoch that is best on the validation faces.
+
+A killed training goes on from its last finished epoch and ends as an unbroken one would: order, augmentation and
+learning rate follow from the seed and the step's number, and the rest is in the checkpoint.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint
+from fer_tasks.dataset import Faces, load_split
+from fer_tasks.errors import TrainingError
+from fer_tasks.model import build_model, choose_precision, import_keras
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+from fer_tasks.training_batches import TrainingBatches, validation_batches
+
+_log = logging.getLogger(__name__)
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+WARM_UP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One pass over the training faces. Epochs count from 1; accuracies are in [0, 1].
+
+    learning_rate is that of the last step. seconds covers training and validation, images_per_second training alone.
+    loss and val_loss are of the same function, label smoothing included; val_* are measured after the epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class History:
+    """How a model came about. resumed_at_epochs: the first epoch of each retry that went on from a checkpoint."""
+
+    architecture: str
+    num_parameters: int
+    precision: str
+    epochs: tuple[EpochRecord, ...]
+    best_epoch: int
+    stopped_early: bool
+    resumed_at_epochs: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training has behind it."""
+
+    epochs: tuple[EpochRecord, ...] = ()
+    resumed_at_epochs: tuple[int, ...] = ()
+
+
+def run(run_dir: RunDirectory) -> History:
+    """Train on the run's faces; write model.keras and history.json.
+
+    Raises DatasetError when a split is empty, and TrainingError when the loss is no longer a number.
+    """
+    with run_dir.attempt("train_model"):
+        settings = run_dir.load_settings()
+        faces, validation = load_split(run_dir, "train"), load_split(run_dir, "validation")
+        model, history = train(faces, validation, settings, run_dir)
+        with run_dir.replacing(run_dir.model) as temporary:
+            model.save(temporary)
+        run_dir.save_json(run_dir.history_json, history)
+        shutil.rmtree(run_dir.checkpoint_folder, ignore_errors=True)
+    return history
+
+
+def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
+    """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
+    keras = import_keras()
+    keras.utils.set_random_seed(settings.seed)
+    precision = choose_precision(settings.precision)
+    batches = TrainingBatches(faces, settings)
+    model = _compiled_model(settings, precision, batches.steps)
+    fingerprint = _fingerprint(faces, validation, settings, precision)
+    progress, best = _resume(model, run_dir, fingerprint)
+    _log.info(
+        "Training %s (%s parameters) in %s on %d faces, %d for validation.",
+        settings.architecture, f"{model.count_params():,}", precision, len(faces), len(validation),
+    )  # fmt: skip
+    judged, rates = validation_batches(validation), learning_rates(settings, batches.steps)
+    while len(progress.epochs) < settings.epochs and not has_stalled(progress.epochs, settings.patience):
+        epoch = len(progress.epochs) + 1
+        record = _train_epoch(model, batches, judged, epoch=epoch, rate=float(rates(batches.steps * epoch - 1)))
+        progress = replace(progress, epochs=(*progress.epochs, record))
+        _log.info("%s", _progress_line(progress.epochs, settings.epochs))
+        if best_epoch(progress.epochs) == record.epoch:
+            best = _values(model.variables)
+        save_checkpoint(
+            run_dir,
+            TrainingCheckpoint(
+                fingerprint, asdict(progress), _values(model.variables), _values(model.optimizer.variables), best
+            ),
+        )
+    return _finished_model(settings, best), _history(model, precision, progress, settings)
+
+
+def learning_rates(settings: RunSettings, steps: int) -> Any:
+    """Keras schedule, step (from 0) -> rate: up in a line, then down to zero along a cosine. steps: of an epoch."""
+    total = steps * settings.epochs
+    warm_up = max(1, round(total * WARM_UP_SHARE))
+    return import_keras().optimizers.schedules.CosineDecay(
+        0.0, max(1, total - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
+    )
+
+
+def best_epoch(epochs: tuple[EpochRecord, ...]) -> int:
+    """Number of the epoch with the highest validation accuracy, among equals the lowest validation loss, the first."""
+    return min(epochs, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss, epoch.epoch)).epoch
+
+
+def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
+    """Whether the last `patience` epochs all failed to raise the best validation accuracy so far."""
+    if not epochs:
+        return False
+    first_best = max(epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.epoch)).epoch
+    return len(epochs) - first_best >= patience
+
+
+def _compiled_model(settings: RunSettings, precision: str, steps: int) -> Any:
+    """The network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
+    keras = import_keras()
+    model = build_model(settings.architecture, precision=precision)
+    momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
+    # Keras multiplies the decay by the rate alone; in the usual SGD it goes through the momentum as well.
+    optimizer = keras.optimizers.SGD(
+        learning_rates(settings, steps),
+        momentum=momentum,
+        nesterov=momentum > 0,
+        weight_decay=WEIGHT_DECAY / (1 - momentum),
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progress, Arrays]:
+    """Put the model where the run's checkpoint left it. Returns its progress and the best epoch's values."""
+    checkpoint = load_checkpoint(run_dir, fingerprint, (model.variables, model.optimizer.variables))
+    if checkpoint is None:
+        return Progress(), []
+    progress = TypeAdapter(Progress).validate_python(checkpoint.progress)
+    _assign(model.variables, checkpoint.model)
+    _assign(model.optimizer.variables, checkpoint.optimizer)
+    next_epoch = len(progress.epochs) + 1
+    _log.info("Going on from the checkpoint after epoch %d.", next_epoch - 1)
+    if next_epoch not in progress.resumed_at_epochs:
+        progress = replace(progress, resumed_at_epochs=(*progress.resumed_at_epochs, next_epoch))
+    return progress, checkpoint.best
+
+
+def _train_epoch(model: Any, batches: TrainingBatches, validation: Any, *, epoch: int, rate: float) -> EpochRecord:
+    """rate: of the epoch's last step. Raises TrainingError when the loss is no longer a finite number."""
+    start = time.monotonic()
+    logs = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
+    trained = time.monotonic()
+    judged = model.evaluate(validation, verbose=0, return_dict=True)
+    loss = logs["loss"][0]
+    if not (math.isfinite(loss) and math.isfinite(judged["loss"])):
+        raise TrainingError(
+            f"In epoch {epoch} the loss became {loss} at a learning rate near {rate:.3g}: the training diverged. "
+            "Lower the setting `learning_rate` and run again."
+        )
+    return EpochRecord(
+        epoch=epoch,
+        loss=loss,
+        accuracy=logs["accuracy"][0],
+        val_loss=judged["loss"],
+        val_accuracy=judged["accuracy"],
+        learning_rate=rate,
+        seconds=time.monotonic() - start,
+        images_per_second=batches.num_images / (trained - start),
+    )
+
+
+def _progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
+    last = epochs[-1]
+    seconds_left = last.seconds * (total - last.epoch)
+    left = f"{seconds_left / 60:.0f} min" if seconds_left >= 90 else f"{seconds_left:.0f} s"
+    return (
+        f"epoch {last.epoch}/{total}  loss {last.loss:.2f}  accuracy {last.accuracy:.1%}  "
+        f"val {last.val_accuracy:.1%}  {last.images_per_second:.0f} images/s  {left} left"
+    )
+
+
+def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, precision: str) -> str:
+    """Of everything that decides how the training goes on."""
+    chosen = {
+        name: value
+        for name, value in settings.to_params().items()
+        if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
+                    "class_weights", "patience")
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps({**chosen, "precision": precision}, sort_keys=True).encode())
+    for part in (faces, validation):
+        digest.update(part.pixels.data)
+        digest.update(part.labels.data)
+    return digest.hexdigest()
+
+
+def _finished_model(settings: RunSettings, best: Arrays) -> Any:
+    model = build_model(settings.architecture)
+    _assign(model.variables, best)
+    return model
+
+
+def _history(model: Any, precision: str, progress: Progress, settings: RunSettings) -> History:
+    return History(
+        architecture=settings.architecture,
+        num_parameters=model.count_params(),
+        precision=precision,
+        epochs=progress.epochs,
+        best_epoch=best_epoch(progress.epochs),
+        stopped_early=len(progress.epochs) < settings.epochs,
+        resumed_at_epochs=tuple(epoch for epoch in progress.resumed_at_epochs if epoch <= len(progress.epochs)),
+        seconds=sum(epoch.seconds for epoch in progress.epochs),
+    )
+
+
+def _values(variables: Any) -> Arrays:
+    return [variable.numpy() for variable in variables]
+
+
+def _assign(variables: Any, values: Arrays) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
