@@ -10,6 +10,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -116,16 +119,17 @@ class Intake:
     roles: SplitRoles
 
 
-def take_in(raw: DataFrame, run_dir: RunDirectory) -> Intake:
+def take_in(run_dir: RunDirectory) -> Intake:
     """Count what raw_faces, quarantine and exclusions hold."""
-    found = raw.agg(F.count("*"), F.coalesce(F.max("position"), F.lit(-1)), F.collect_set("usage")).first()
+    schema = pa.schema({"position": pa.int64(), "usage": pa.string()})
+    images = ds.dataset(str(run_dir.raw_faces), schema=schema, format="parquet").to_table()
     reasons = pq.read_table(run_dir.exclusions, columns=["reason"])["reason"].to_pandas().value_counts()
     return Intake(
-        images_read=found[0],
-        num_positions=found[1] + 1,
+        images_read=images.num_rows,
+        num_positions=1 + (pc.max(images["position"]).as_py() or 0),
         quarantined=pq.read_metadata(run_dir.quarantine).num_rows,
         excluded={reason: int(reasons.get(reason, 0)) for reason in EXCLUSION_REASONS},
-        roles=split_roles(found[2]),
+        roles=split_roles(images["usage"].unique().to_pylist()),
     )
 
 
@@ -156,7 +160,7 @@ def preprocess(spark: SparkSession, run_dir: RunDirectory) -> Preprocessing:
     """Write faces and return its record. Raises DatasetError when a split is empty or a training image leaked."""
     settings = run_dir.load_settings()
     raw = spark.read.schema(RAW_FACES).parquet(str(run_dir.raw_faces))
-    intake = take_in(raw, run_dir)
+    intake = take_in(run_dir)
     images = assign_splits(
         drop_cleaned(raw, intake, run_dir), intake.roles, validation_share=settings.validation_share, seed=settings.seed
     )
