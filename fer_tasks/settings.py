@@ -149,7 +149,7 @@ class RunSettings:
         "convolutions, max-pooling and dense layers.",
         enum=["resnet", "paper_cnn"],
     )
-    epochs: int = _setting(20, "Training", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
+    epochs: int = _setting(12, "Training", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
     batch_size: int = _setting(64, "Training", "Batch size", "Images a step.", minimum=2, maximum=4096)
     learning_rate: float = _setting(
         0.05,
