@@ -1,18 +1,22 @@
 """The steps of a training run, one module each. No module here imports airflow or does anything when imported.
 
-step                 | module                          | reads                               | writes
----------------------|---------------------------------|-------------------------------------|------------------------------------
-start_run            | start_run                       | the trigger's conf                  | settings.json
-ingest_dataset       | spark_jobs/ingest_faces         | the data set                        | raw_faces.parquet, ingestion.json
-check_data_quality   | data_quality                    | raw_faces (measurements only)       | data_quality.json, quarantine.parquet, exclusions.parquet
-preprocess_faces     | spark_jobs/preprocess_faces     | raw_faces, quarantine, exclusions   | faces.parquet, preprocessing.json
-train_model          | training (model, augmentation)  | faces: train, validation            | model.keras, history.json
-evaluate_model       | evaluation                      | model, faces: test (read here only) | evaluation.json, predictions.parquet
-explain_predictions  | explanation                     | model, predictions, faces: test     | explanations.json, explanation_maps.npz
-accuracy_gate        | accuracy_gate                   | evaluation.json                     | gate.json
-promote_model        | registry                        | model, gate.json                    | promotion.json, the alias `champion`
-reject_model         | accuracy_gate                   | gate.json                           | (fails the run with the gate's reason)
-publish_report       | report                          | every record above that exists      | report.html, lineage.json
+step                | module                      | reads                     | writes
+--------------------|-----------------------------|---------------------------|-------
+start_run           | start_run                   | the trigger's conf        | settings.json
+ingest_dataset      | spark_jobs/ingest_faces     | the data set              | raw_faces.parquet, ingestion.json
+check_data_quality  | data_quality                | raw_faces: measurements   | data_quality.json, the two lists
+preprocess_faces    | spark_jobs/preprocess_faces | raw_faces, the two lists  | faces.parquet, preprocessing.json
+train_model         | training                    | faces: train, validation  | model.keras, history.json
+evaluate_model      | evaluation                  | model, faces: test        | evaluation.json, predictions.parquet
+explain_predictions | explanation                 | model, predictions        | explanations.json, explanation_maps.npz
+accuracy_gate       | accuracy_gate               | evaluation.json           | gate.json
+promote_model       | registry                    | model, gate.json          | promotion.json, the alias `champion`
+reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
+publish_report      | report                      | every record there is     | report.html, lineage.json
+
+The two lists are quarantine.parquet and exclusions.parquet.
+
+The faces of the test split are read by evaluate_model and what comes after it, never before.
 
 Tables (Parquet)
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from fer_tasks import dataset_archive, dataset_csv
 from fer_tasks.dataset_csv import CsvColumns
-from fer_tasks.emotions import USAGES
+from fer_tasks.emotions import EMOTIONS, USAGES
 from fer_tasks.errors import DatasetError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -81,6 +81,10 @@ class DatasetSource:
             return {usage.lower(): usage for usage in USAGES}
         splits = {PurePosixPath(member).parts[self.top_folders].lower() for member in self.members}
         return {**SPLIT_FOLDERS, "test": "PrivateTest" if splits & _VALIDATION_FOLDERS else "PublicTest"}
+
+    def label_names(self) -> dict[str, int]:
+        """Label by the data set's spelling of it, in lower case: its number in a CSV, its name as a folder."""
+        return {str(label) if self.columns else emotion: label for label, emotion in enumerate(EMOTIONS)}
 
 
 def open_dataset(location: str) -> DatasetSource:

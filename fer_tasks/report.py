@@ -32,10 +32,10 @@ from fer_tasks.report_model_sections import (
 )
 from fer_tasks.report_page import DataQualitySection, ExplanationSection, PreprocessingSection, ReportPage, StepLine
 from fer_tasks.report_pictures import exclusion_galleries, quarantine_galleries
+from fer_tasks.report_records import RunRecords
+from fer_tasks.report_story import GateVerdict, judge, tell_steps
 from fer_tasks.report_text import FILTERS, UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.run_records import RunRecords
-from fer_tasks.run_story import GateVerdict, judge, tell_steps
 from fer_tasks.settings import RunSettings
 from fer_tasks.training import History
 

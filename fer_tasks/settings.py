@@ -19,7 +19,13 @@ def _setting(default: Any, section: str, title: str, help_text: str, **schema: A
     return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
 
 
-_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_JSON_TYPES: dict[Any, str | list[str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str | None: ["null", "string"],  # Airflow's form takes an empty field for null, and refuses it elsewhere
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +44,12 @@ class RunSettings:
         "an image folder (`train/<emotion>/*`, `test/<emotion>/*`) or a zip of one of these.",
         minLength=1,
     )
-    dataset_sha256: str = _setting(
-        "",
+    dataset_sha256: str | None = _setting(
+        None,
         "Data",
         "Expected SHA-256",
-        "Blocks the run when the data set's fingerprint is another one. Empty: not checked.",
-        pattern="^([0-9a-f]{64})?$",
+        "Blocks the run when the data set's fingerprint is another one. `null`, or an empty field: not checked.",
+        pattern="^[0-9a-f]{64}$",
     )
     sample_images: int = _setting(
         1050, "Data", "Sample images", "How many faces `sample` draws.", minimum=350, maximum=100_000
@@ -252,7 +258,7 @@ class RunSettings:
         return {
             spec.name: {
                 "default": spec.default,
-                "type": _JSON_TYPES[spec.type],  # type: ignore[index]
+                "type": _JSON_TYPES[spec.type],
                 "title": spec.metadata["title"],
                 "description_md": spec.metadata["help"],
                 "section": spec.metadata["section"],
@@ -264,6 +270,10 @@ class RunSettings:
 
 def _check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
     """Raise SettingsError unless value has exactly the expected type and keeps the schema's bounds."""
+    if expected == str | None:
+        if value is None:
+            return
+        expected = str
     if type(value) is not expected or (expected is float and not math.isfinite(value)):
         article = "an" if expected is int else "a"
         raise SettingsError(
@@ -298,7 +308,7 @@ def _allowed(form: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in form["enum"])
     if "minimum" in form:
         return f"{form['minimum']} to {form['maximum']}"
-    return {"boolean": "`true`, `false`"}.get(form["type"], "text")
+    return "`true`, `false`" if form["type"] == "boolean" else "text"
 
 
 if __name__ == "__main__":

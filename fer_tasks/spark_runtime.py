@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _VECTOR_MODULE = "jdk.incubator.vector"
 _JAVA_VERSIONS = range(17, 26)  # what Spark 4.3 is built and tested for
 
+PROGRESS_PREFIX = "fer: "
+"""Begins each line of a job that is meant for people, among all that spark-submit prints."""
+
 SPARK_CONF = {
     "spark.ui.enabled": "false",  # it would listen on every interface
     "spark.ui.showConsoleProgress": "false",
@@ -82,7 +85,7 @@ def run_job(main: Callable[[str], None]) -> None:
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--run-dir", required=True, help="the run's folder, with its settings.json")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format=f"{PROGRESS_PREFIX}%(message)s", stream=sys.stdout)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
         main(parser.parse_args().run_dir)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.spark_runtime import PROGRESS_PREFIX
 
-_LINES_OF = ("fer_tasks.", "spark_jobs.")
+_LINES_OF = "fer_tasks."
 _SPARK_HOOK = "SparkSubmitHook"
-_SPARK_PREFIX = "INFO fer: "
 
 
 class Progress:
@@ -68,6 +68,6 @@ def _progress_text(line: bytes) -> str | None:
     event, logger = str(record.get("event", "")), str(record.get("logger", ""))
     if logger.startswith(_LINES_OF):
         return event
-    if logger.endswith(_SPARK_HOOK) and _SPARK_PREFIX in event:
-        return event.split(_SPARK_PREFIX, 1)[1]
+    if logger.endswith(_SPARK_HOOK) and event.startswith(PROGRESS_PREFIX):
+        return event.removeprefix(PROGRESS_PREFIX)
     return None

@@ -22,19 +22,12 @@ from pyspark.sql import functions as F
 from fer_tasks import dataset_archive, face_rows
 from fer_tasks.dataset_csv import CsvColumns, cut
 from fer_tasks.dataset_source import DatasetSource, Ingestion, fingerprint, open_dataset, printable
-from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.spark_runtime import run_job, spark_session
 
 log = logging.getLogger(__name__)
-
-LABELS = {
-    **{emotion: label for label, emotion in enumerate(EMOTIONS)},
-    **{str(label): label for label in range(len(EMOTIONS))},
-}
-"""Label by the emotion's name or number."""
 
 
 def read_images(spark: SparkSession, source: DatasetSource, *, max_megapixels: int) -> DataFrame:
@@ -61,7 +54,9 @@ def read_csv(spark: SparkSession, path: Path, columns: CsvColumns) -> DataFrame:
     return spark.range(0, len(chunks), 1, max(len(chunks), 1)).mapInArrow(parse, face_rows.MEASURED)
 
 
-def name_usage_and_label(measured: DataFrame, *, usage_names: Mapping[str, str]) -> DataFrame:
+def name_usage_and_label(
+    measured: DataFrame, *, usage_names: Mapping[str, str], label_names: Mapping[str, int]
+) -> DataFrame:
     """The table raw_faces: `usage` and `label` where the data set's spelling is known, null elsewhere."""
     return measured.select(
         "position",
@@ -70,7 +65,7 @@ def name_usage_and_label(measured: DataFrame, *, usage_names: Mapping[str, str])
         "usage_text",
         "label_text",
         _look_up(usage_names, F.col("usage_text")).alias("usage"),
-        _look_up(LABELS, F.col("label_text")).cast("int").alias("label"),
+        _look_up(label_names, F.col("label_text")).cast("int").alias("label"),
         "height",
         "width",
         "channels",
@@ -94,7 +89,7 @@ def ingest(run_dir: RunDirectory) -> Ingestion:
     with ThreadPoolExecutor(max_workers=1) as pool:
         digest = pool.submit(fingerprint, source)
         measured = _read(run_dir, source=source, max_megapixels=settings.max_image_megapixels)
-        num_images, num_undecodable = _write(measured, run_dir, usage_names=source.usage_names())
+        num_images, num_undecodable = _write(measured, run_dir, source)
         dataset_sha256 = digest.result()
     log.info("%d images, %d of them undecodable", num_images, num_undecodable)
     return Ingestion(
@@ -141,12 +136,11 @@ def _unpack(run_dir: RunDirectory, source: DatasetSource) -> DatasetSource:
     return replace(source, path=run_dir.unpacked_folder / name)
 
 
-def _write(measured: DataFrame, run_dir: RunDirectory, *, usage_names: Mapping[str, str]) -> tuple[int, int]:
+def _write(measured: DataFrame, run_dir: RunDirectory, source: DatasetSource) -> tuple[int, int]:
     """Write raw_faces; (number of images, of undecodable ones), counted while writing."""
     counts = Observation("counts")
-    faces = name_usage_and_label(measured, usage_names=usage_names).observe(
-        counts, F.count(F.lit(1)).alias("images"), F.count("decode_error").alias("undecodable")
-    )
+    named = name_usage_and_label(measured, usage_names=source.usage_names(), label_names=source.label_names())
+    faces = named.observe(counts, F.count(F.lit(1)).alias("images"), F.count("decode_error").alias("undecodable"))
     with run_dir.replacing(run_dir.raw_faces) as folder:
         faces.write.parquet(str(folder))
         num_images = counts.get["images"]

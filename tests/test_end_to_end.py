@@ -1,13 +1,15 @@
-"""Whole runs of the DAG with Airflow's executor, as `make run` makes them: their colour, their report, their last line."""
+"""Whole runs of the DAG with Airflow's executor, as `make run` makes them: colour, report, last line."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from fer_tasks.emotions import EMOTIONS
@@ -33,17 +35,21 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-def run_dag(home: Path, conf: dict) -> subprocess.CompletedProcess:
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "FER_RUNS_FOLDER": str(home / "runs"),
-        "FER_HOME": str(home / "airflow"),
-    }
-    for name in [name for name in environment if name.startswith("AIRFLOW__")]:
-        del environment[name]
+def start_dag(home: Path, conf: dict) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+    environment |= {"AIRFLOW_HOME": str(home / "airflow"), "FER_HOME": str(home / "airflow")}
+    environment |= {"FER_RUNS_FOLDER": str(home / "runs")}
     command = [sys.executable, "-m", "launcher.run", "--conf", json.dumps(conf)]
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=550)
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run_dag(home: Path, conf: dict) -> tuple[int, str]:
+    """(exit status, what was printed) of one run."""
+    process = start_dag(home, conf)
+    output, _ = process.communicate(timeout=550)
+    return process.returncode, output
 
 
 def finished(run_dir: RunDirectory) -> dict[str, str]:
@@ -51,9 +57,9 @@ def finished(run_dir: RunDirectory) -> dict[str, str]:
 
 
 def test_an_accepted_run_is_green_and_promotes(home):
-    run = run_dag(home, {**QUICK, "min_accuracy": 0.0})
-    assert run.returncode == 0, run.stdout + run.stderr
-    report = Path(run.stdout.splitlines()[-1])
+    status, output = run_dag(home, {**QUICK, "min_accuracy": 0.0})
+    assert status == 0, output
+    report = Path(output.splitlines()[-1])
     assert report.name == "report.html"
     run_dir = RunDirectory(report.parent)
     assert finished(run_dir) == dict.fromkeys([*STEPS, "promote_model"], "succeeded")
@@ -63,15 +69,15 @@ def test_an_accepted_run_is_green_and_promotes(home):
     assert json.loads(run_dir.gate_json.read_text())["passed"] is True
     promotion = json.loads(run_dir.promotion_json.read_text())
     assert (promotion["registered_model"], promotion["alias"]) == ("fer-classifier", "champion")
-    assert "epoch 1/2" in run.stdout
+    assert "epoch 1/2" in output
 
 
 def test_a_rejected_run_is_red_with_the_reason_and_a_report(home):
-    run = run_dag(home, {**QUICK, "epochs": 1, "min_accuracy": 1.0})
-    assert run.returncode != 0
-    *_, reason, last = run.stdout.splitlines()
+    status, output = run_dag(home, {**QUICK, "epochs": 1, "min_accuracy": 1.0})
+    assert status != 0
+    *_, reason, last = output.splitlines()
     assert reason.startswith("reject_model refused: ")
-    assert "1.0" in reason
+    assert "100.0%" in reason
     run_dir = RunDirectory(Path(last).parent)
     assert finished(run_dir) == {**dict.fromkeys(STEPS, "succeeded"), "reject_model": "refused"}
     assert len(run_dir.attempts("reject_model")) == 1
@@ -87,9 +93,9 @@ def test_refused_data_make_a_red_run_with_the_reason_and_a_report(home, tmp_path
             folder.mkdir(parents=True)
             for number in range(3):
                 cv2.imwrite(str(folder / f"{number}.png"), noise.integers(0, 256, (48, 48), np.uint8))
-    run = run_dag(home, {"dataset": str(tmp_path / "faces of a person's")})
-    assert run.returncode != 0
-    *_, reason, last = run.stdout.splitlines()
+    status, output = run_dag(home, {"dataset": str(tmp_path / "faces of a person's")})
+    assert status != 0
+    *_, reason, last = output.splitlines()
     assert reason.startswith("check_data_quality refused: ")
     assert "neutral" in reason
     run_dir = RunDirectory(Path(last).parent)
@@ -107,8 +113,32 @@ def test_refused_data_make_a_red_run_with_the_reason_and_a_report(home, tmp_path
     ],
 )
 def test_a_bad_setting_ends_the_run_in_one_line(home, conf, words):
-    run = run_dag(home, conf)
-    assert run.returncode != 0
-    reasons = [line for line in run.stdout.splitlines() if words in line]
-    assert reasons
-    assert "Traceback" not in run.stdout
+    status, output = run_dag(home, conf)
+    assert status != 0
+    assert [line for line in output.splitlines() if words in line]
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed_by_the_retry_and_the_run_ends_green(tmp_path):
+    process = start_dag(tmp_path, {**QUICK, "epochs": 12, "min_accuracy": 0.0})
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("runs/*/checkpoint/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    training = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if any("libtensorflow" in area.path for area in child.memory_maps())
+    ]
+    assert training, "no training process was found"
+    for child in training:
+        child.kill()
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
+    report = Path(output.splitlines()[-1])
+    run_dir = RunDirectory(report.parent)
+    assert [attempt.status for attempt in run_dir.attempts("train_model")] == ["running", "succeeded"]
+    history = json.loads(run_dir.history_json.read_text())
+    assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, 13))
+    assert len(history["resumed_at_epochs"]) == 1
+    assert f"resumed at epoch {history['resumed_at_epochs'][0]}" in report.read_text()

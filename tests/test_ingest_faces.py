@@ -87,7 +87,7 @@ def test_a_csv_with_everything_wrong_in_it(ingest, tmp_path):
         "1,Training,1 256",
         "1,Training,",
         f",Training,{text(good)}",
-        f"glad,Training,{text(good)}",
+        f"happy,Training,{text(good)}",
         f"7,Training,{text(good)}",
         f"-1,Training,{text(good)}",
         f"3,Holdout,{text(good)}",
@@ -103,7 +103,7 @@ def test_a_csv_with_everything_wrong_in_it(ingest, tmp_path):
     assert [row["source"] for row in rows] == [f"icml face.csv:{n}" for n in [2, 3, *range(5, 21)]]
     assert [row["position"] for row in rows] == [0, 1, *range(3, 19)]
     assert [row["label"] for row in rows] == [3, 0, 6, 1, 1, 1, 1, 1, 1, *[None] * 4, 3, 3, None, None, None]
-    assert [row["label_text"] for row in rows[9:13]] == [None, "glad", "7", "-1"]
+    assert [row["label_text"] for row in rows[9:13]] == [None, "happy", "7", "-1"]
     assert [row["usage"] for row in rows] == ["Training", "PublicTest", "PrivateTest", *["Training"] * 10, *[None] * 5]
     assert [row["usage_text"] for row in rows[13:15]] == ["Holdout", None]
     assert [row["decode_error"] for row in rows[:9]] == [

@@ -55,6 +55,10 @@ def test_a_bad_setting_is_refused_with_its_name_what_came_and_what_is_allowed(pa
         assert word in str(refused.value)
 
 
+def test_airflows_form_would_call_an_empty_default_missing():
+    assert [name for name, field in RunSettings.form_fields().items() if field["default"] == ""] == []
+
+
 def test_the_form_gets_default_type_bounds_and_texts():
     form = RunSettings.form_fields()
     assert form["min_accuracy"] == {
@@ -69,4 +73,6 @@ def test_the_form_gets_default_type_bounds_and_texts():
     assert form["denoise"]["enum"] == ["none", "median", "gaussian", "nlmeans"]
     assert form["balance_emotions"]["type"] == "boolean"
     assert form["seed"]["type"] == "integer"
+    assert form["dataset_sha256"]["type"] == ["null", "string"]
+    assert form["dataset_sha256"]["default"] is None
     assert all(field["title"] and field["description_md"] and field["section"] for field in form.values())

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fer_tasks.errors import PipelineError
+from fer_tasks.report_story import STEPS, tell_steps, why_missing
 from fer_tasks.run_directory import Attempt, RunDirectory
-from fer_tasks.run_story import STEPS, tell_steps, why_missing
 
 logger = logging.getLogger(__name__)
 

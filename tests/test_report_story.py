@@ -2,8 +2,8 @@
 
 import pytest
 
+from fer_tasks.report_story import MAIN_PATH, STEPS, GateVerdict, judge, tell_steps, why_missing
 from fer_tasks.run_directory import Attempt
-from fer_tasks.run_story import MAIN_PATH, STEPS, GateVerdict, judge, tell_steps, why_missing
 
 ACCEPTED = GateVerdict(True, "0.70 reaches 0.60.")
 REJECTED = GateVerdict(False, "0.50 is below 0.60.")

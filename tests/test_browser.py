@@ -1,0 +1,179 @@
+"""Airflow's own web UI in a real browser: log in, change a setting in the form, trigger, see the run end green."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PROJECT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+]
+
+OVERRIDES = [
+    ("Data", "sample_images", "350"),
+    ("Training", "epochs", "1"),
+    ("Gate", "min_accuracy", "0"),
+    ("Explanation", "lime_samples", "50"),
+]
+
+
+class Airflow(NamedTuple):
+    address: str
+    user: str
+    password: str
+    runs: Path
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory):
+    """An Airflow started as `make ui` starts it."""
+    home = tmp_path_factory.mktemp("ui")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+    environment |= {"AIRFLOW_HOME": str(home / "airflow"), "FER_HOME": str(home / "airflow")}
+    environment |= {"FER_RUNS_FOLDER": str(home / "runs"), "FER_SCHEDULE": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launcher.ui", "--port", str(port)],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in process.stdout:
+            if login := re.search(r"(http://\S+)\s+login (\S+), password (\S+)", line):
+                yield Airflow(*login.groups(), home / "runs")
+                break
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None or shutil.which("chromedriver") is None:
+        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def wait_for(browser, condition, seconds=60):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, seconds).until(condition)
+
+
+def find(browser, xpath, seconds=60):
+    from selenium.webdriver.common.by import By
+
+    return wait_for(browser, lambda driver: next(iter(driver.find_elements(By.XPATH, xpath)), None), seconds)
+
+
+def picture(browser, name):
+    """Keep a screenshot where FER_SCREENSHOTS points, for the documentation."""
+    if folder := os.environ.get("FER_SCREENSHOTS"):
+        time.sleep(4)
+        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def log_in(browser, airflow):
+    find(browser, "//input[@name='username']").send_keys(airflow.user)
+    find(browser, "//input[@name='password']").send_keys(airflow.password)
+    find(browser, "//button[@type='submit']").click()
+    wait_for(browser, lambda driver: "login" not in driver.current_url)
+
+
+def open_form(browser, airflow):
+    """The trigger form; the DAG takes a while to appear in a new Airflow."""
+    deadline = time.monotonic() + 150
+    while "ingest_dataset" not in browser.page_source and time.monotonic() < deadline:
+        browser.get(f"{airflow.address}/dags/fer_training")
+        time.sleep(5)
+    find(browser, "//button[contains(., 'Trigger')]").click()
+    find(browser, "//button[@data-testid='trigger-dag-submit']")
+
+
+def override(browser, section, setting, value):
+    from selenium.webdriver.common.keys import Keys
+
+    header = find(browser, f"//button[substring-after(@id, ':trigger:') = '{section}']")
+    if header.get_attribute("aria-expanded") != "true":
+        header.click()
+    step = find(browser, f"//button[@id='number-input:element_{setting}:inc']")
+    field = find(browser, f"//input[@id='{step.get_attribute('aria-controls')}']")
+    wait_for(browser, lambda _: field.is_displayed())
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(value, Keys.TAB)
+    return field
+
+
+def latest_run(airflow):
+    """The newest run of the DAG as the REST API tells it."""
+    request = partial(urllib.request.Request, headers={"Content-Type": "application/json"})
+    login = json.dumps({"username": airflow.user, "password": airflow.password}).encode()
+    with urllib.request.urlopen(request(f"{airflow.address}/auth/token", data=login)) as answer:
+        token = json.load(answer)["access_token"]
+    query = urllib.request.Request(
+        f"{airflow.address}/api/v2/dags/fer_training/dagRuns?order_by=-run_after",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(query) as answer:
+        return next(iter(json.load(answer)["dag_runs"]), {"state": None})
+
+
+def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browser):
+    browser.get(airflow.address)
+    log_in(browser, airflow)
+    open_form(browser, airflow)
+    submit = find(browser, "//button[@data-testid='trigger-dag-submit']")
+    assert submit.is_enabled(), "the form finds fault with the defaults"
+    epochs = override(browser, "Training", "epochs", "5000")
+    wait_for(browser, lambda _: epochs.get_attribute("value") == "1000")  # the form keeps to the bounds
+    for section, setting, value in OVERRIDES:
+        override(browser, section, setting, value)
+    wait_for(browser, lambda _: submit.is_enabled())
+    picture(browser, "form")
+    submit.click()
+    deadline = time.monotonic() + 700
+    while (run := latest_run(airflow))["state"] not in ("success", "failed") and time.monotonic() < deadline:
+        time.sleep(3)
+    browser.get(f"{airflow.address}/dags/fer_training/runs/{quote(run['dag_run_id'])}")
+    find(browser, "//*[contains(text(), 'publish_report')]")
+    picture(browser, "graph")
+    assert run["state"] == "success"
+    [settings] = airflow.runs.glob("*/settings.json")
+    chosen = json.loads(settings.read_text())
+    assert (chosen["epochs"], chosen["sample_images"], chosen["min_accuracy"]) == (1, 350, 0.0)
+    assert (settings.parent / "report.html").exists()
