@@ -75,47 +75,47 @@ def fer_training() -> None:
         return start_run.run(run_id, params)
 
     @task
-    def check_data_quality(run_dir: str) -> None:
+    def check_data_quality(run_id: str) -> None:
         from fer_tasks import data_quality
 
-        data_quality.run(RunDirectory(run_dir))
+        data_quality.run(RunDirectory.for_run_id(run_id))
 
     @task(execution_timeout=timedelta(hours=24))
-    def train_model(run_dir: str) -> None:
+    def train_model(run_id: str) -> None:
         from fer_tasks import training
 
-        training.run(RunDirectory(run_dir))
+        training.run(RunDirectory.for_run_id(run_id))
 
     @task(execution_timeout=timedelta(hours=1))
-    def evaluate_model(run_dir: str) -> None:
+    def evaluate_model(run_id: str) -> None:
         from fer_tasks import evaluation
 
-        evaluation.run(RunDirectory(run_dir))
+        evaluation.run(RunDirectory.for_run_id(run_id))
 
     @task(execution_timeout=timedelta(hours=2))
-    def explain_predictions(run_dir: str) -> None:
+    def explain_predictions(run_id: str) -> None:
         from fer_tasks import explanation
 
-        explanation.run(RunDirectory(run_dir))
+        explanation.run(RunDirectory.for_run_id(run_id))
 
     @task.branch
-    def accuracy_gate(run_dir: str) -> list[str]:
+    def accuracy_gate(run_id: str) -> list[str]:
         from fer_tasks import accuracy_gate
 
-        passed = accuracy_gate.run(RunDirectory(run_dir)).passed
+        passed = accuracy_gate.run(RunDirectory.for_run_id(run_id)).passed
         return ["publish_report", "promote_model" if passed else "reject_model"]
 
     @task
-    def promote_model(run_dir: str) -> None:
+    def promote_model(run_id: str) -> None:
         from fer_tasks import registry
 
-        registry.run(RunDirectory(run_dir))
+        registry.run(RunDirectory.for_run_id(run_id))
 
     @task
-    def reject_model(run_dir: str) -> None:
+    def reject_model(run_id: str) -> None:
         from fer_tasks import accuracy_gate
 
-        accuracy_gate.reject(RunDirectory(run_dir))
+        accuracy_gate.reject(RunDirectory.for_run_id(run_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def publish_report(run_id: str) -> str:
@@ -123,21 +123,19 @@ def fer_training() -> None:
 
         return str(report.run(RunDirectory.for_run_id(run_id)))
 
-    run_dir = start_run()
-    evaluated = evaluate_model(run_dir)
-    explained, gate = explain_predictions(run_dir), accuracy_gate(run_dir)
+    explained, gate = explain_predictions(), accuracy_gate()
     (
-        run_dir
+        start_run()
         >> spark_step("ingest_dataset", "ingest_faces.py")
-        >> check_data_quality(run_dir)
+        >> check_data_quality()
         >> spark_step("preprocess_faces", "preprocess_faces.py")
-        >> train_model(run_dir)
-        >> evaluated
+        >> train_model()
+        >> evaluate_model()
         >> [explained, gate]
     )
     [explained, gate] >> publish_report()
-    gate >> reject_model(run_dir)
-    [explained, gate] >> promote_model(run_dir)
+    [explained, gate] >> promote_model()
+    gate >> reject_model()
 
 
 fer_training()

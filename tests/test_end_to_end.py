@@ -104,18 +104,10 @@ def test_refused_data_make_a_red_run_with_the_reason_and_a_report(home, tmp_path
     assert "neutral" in Path(last).read_text()
 
 
-@pytest.mark.parametrize(
-    ("conf", "words"),
-    [
-        ({"epochs": 0}, "epochs"),
-        ({"epcohs": 3}, "Did you mean 'epochs'?"),
-        ({"dataset": "/no/such/place"}, "/no/such/place"),
-    ],
-)
-def test_a_bad_setting_ends_the_run_in_one_line(home, conf, words):
-    status, output = run_dag(home, conf)
+def test_a_misspelt_setting_ends_the_run_in_one_line(home):
+    status, output = run_dag(home, {"epcohs": 3})
     assert status != 0
-    assert [line for line in output.splitlines() if words in line]
+    assert "start_run refused: There is no setting 'epcohs'. Did you mean 'epochs'?" in output
     assert "Traceback" not in output
 
 
