@@ -50,6 +50,15 @@ def test_java_home_is_taken_when_spark_supports_its_version(no_java, tmp_path, m
     assert (java_home(tmp_path / "launcher") == str(home)) is taken
 
 
+def test_the_launcher_never_launches_itself(no_java, tmp_path, monkeypatch):
+    launcher = java_home(tmp_path / "launcher")
+    script = Path(launcher, "bin", "java").read_text()
+    monkeypatch.setenv("JAVA_HOME", launcher)
+    monkeypatch.setenv("PATH", "/bin:/usr/bin")
+    assert java_home(tmp_path / "launcher") == launcher
+    assert Path(launcher, "bin", "java").read_text() == script
+
+
 def test_java_on_the_path_comes_after_java_home(no_java, tmp_path, monkeypatch):
     old, good = fake_java(tmp_path / "old", "11.0.2"), fake_java(tmp_path / "good", "21.0.1")
     monkeypatch.setenv("JAVA_HOME", str(old))
