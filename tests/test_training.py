@@ -217,7 +217,7 @@ def test_the_fingerprint_is_of_what_decides_how_training_goes_on(make_run):
         fingerprint(epochs=5),
         fingerprint(architecture="paper_cnn"),
         fingerprint(batch_size=3),
-        fingerprint(learning_rate=0.1),
+        fingerprint(learning_rate=0.02),
         fingerprint(label_smoothing=0.0),
         fingerprint(augment=False),
         fingerprint(class_weights=True),
