@@ -158,7 +158,7 @@ class RunSettings:
     epochs: int = _setting(12, "Training", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
     batch_size: int = _setting(64, "Training", "Batch size", "Images a step.", minimum=2, maximum=4096)
     learning_rate: float = _setting(
-        0.1,
+        0.05,
         "Training",
         "Peak learning rate",
         "Of Nesterov SGD; warmed up, then lowered to zero along a cosine.",

@@ -103,7 +103,7 @@ def test_mlflow_knows_the_settings_the_measures_and_the_records(home, finished):
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
     experiment = client.get_experiment_by_name("fer-training").experiment_id
     (tracked,) = client.search_runs([experiment], "attributes.run_name = 'told'")
-    assert tracked.data.params["learning_rate"] == "0.1"
+    assert tracked.data.params["learning_rate"] == "0.05"
     assert tracked.data.metrics["test_accuracy"] == 0.5
     assert tracked.data.metrics["val_accuracy"] == 0.25
     assert tracked.data.tags["run_folder"] == "told"
