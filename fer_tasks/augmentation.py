@@ -19,18 +19,19 @@ ERASE_PROBABILITY = 0.2
 ERASE_SIDE_PIXELS = (5.0, 18.0)
 
 
-def augment(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+def augment(pixels: "tf.Tensor", seed: "tf.Tensor", *, side: int = IMAGE_SIDE) -> "tf.Tensor":
     """Flip, rotate, zoom, shift, change the contrast of and erase a rectangle from each face, each by its own amount.
 
-    pixels: float32 (batch, 48, 48, 1) in [0, 1]. seed: two integers. Returns the same shape and range.
+    pixels: float32 (batch, 48, 48, 1) in [0, 1]. seed: two integers. Returns float32 (batch, side, side, 1) in [0, 1]:
+    the middle of each changed face.
     """
     import tensorflow as tf
 
     draws = tf.unstack(tf.random.stateless_uniform([tf.shape(pixels)[0], 11], seed), num=11, axis=1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
-        transforms=_transforms(*draws[:6]),
-        output_shape=[IMAGE_SIDE, IMAGE_SIDE],
+        transforms=_transforms(draws[:6], side=side),
+        output_shape=[side, side],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
@@ -38,8 +39,9 @@ def augment(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     return _erase(_change_contrast(moved, draws[6]), draws[7:])
 
 
-def _transforms(flip: Any, angle: Any, zoom_x: Any, zoom_y: Any, shift_x: Any, shift_y: Any) -> "tf.Tensor":
+def _transforms(draws: list[Any], *, side: int) -> "tf.Tensor":
     """float32 (batch, 8): for each output pixel, where in the input it comes from, about the face's middle."""
+    flip, angle, zoom_x, zoom_y, shift_x, shift_y = draws
     import tensorflow as tf
 
     radians = _between(angle, -MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES) * (math.pi / 180)
@@ -49,8 +51,9 @@ def _transforms(flip: Any, angle: Any, zoom_x: Any, zoom_y: Any, shift_x: Any, s
     a, b = tf.cos(radians) * scale_x, -tf.sin(radians) * scale_y
     c, d = tf.sin(radians) * scale_x, tf.cos(radians) * scale_y
     middle = (IMAGE_SIDE - 1) / 2
-    x = middle + _between(shift_x, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (a + b) * middle
-    y = middle + _between(shift_y, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (c + d) * middle
+    middle_out = (side - 1) / 2
+    x = middle + _between(shift_x, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (a + b) * middle_out
+    y = middle + _between(shift_y, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (c + d) * middle_out
     nothing = tf.zeros_like(x)
     return tf.stack([a, b, x, c, d, y, nothing, nothing], axis=1)
 
@@ -67,23 +70,24 @@ def _erase(pixels: "tf.Tensor", draws: list[Any]) -> "tf.Tensor":
     """Cover a rectangle of some faces with the face's mean."""
     import tensorflow as tf
 
-    chosen, side, row, column = draws
+    chosen, extent, row, column = draws
     # One draw decides whether and, rescaled, how elongated: below the probability it is uniform again.
     elongation = tf.minimum(chosen / ERASE_PROBABILITY, 1.0)
-    height = _between(side, *ERASE_SIDE_PIXELS)
+    height = _between(extent, *ERASE_SIDE_PIXELS)
     width = _between(elongation, *ERASE_SIDE_PIXELS)
-    rows = _inside(row, height)[:, :, None, None]
-    columns = _inside(column, width)[:, None, :, None]
+    side = pixels.shape[1]
+    rows = _inside(row, height, side)[:, :, None, None]
+    columns = _inside(column, width, side)[:, None, :, None]
     covered = rows & columns & (chosen < ERASE_PROBABILITY)[:, None, None, None]
     return tf.where(covered, tf.reduce_mean(pixels, axis=[1, 2, 3], keepdims=True), pixels)
 
 
-def _inside(draw: "tf.Tensor", length: "tf.Tensor") -> "tf.Tensor":
-    """bool (batch, 48): the pixels of a stretch of `length` whose start is drawn so that it fits."""
+def _inside(draw: "tf.Tensor", length: "tf.Tensor", side: int) -> "tf.Tensor":
+    """bool (batch, side): the pixels of a stretch of `length` whose start is drawn so that it fits."""
     import tensorflow as tf
 
-    place = tf.range(IMAGE_SIDE, dtype=tf.float32)[None, :]
-    start = (draw * (IMAGE_SIDE - length))[:, None]
+    place = tf.range(side, dtype=tf.float32)[None, :]
+    start = (draw * (side - length))[:, None]
     return (place >= start) & (place < start + length[:, None])
 
 

@@ -28,7 +28,7 @@ class TrainingCheckpoint:
 
     fingerprint  of the settings and data; a training with another one must not go on from here
     progress     what the training remembers besides arrays, as a JSON object
-    model, optimizer, best   values of the model's and the optimizer's variables, and of the best epoch's model
+    model, optimizer, best   values of the model's and the optimizer's variables, and of the best epoch's network
     """
 
     fingerprint: str
@@ -51,11 +51,11 @@ def save_checkpoint(run_dir: RunDirectory, checkpoint: TrainingCheckpoint) -> No
 
 
 def load_checkpoint(
-    run_dir: RunDirectory, fingerprint: str, like: tuple[Sequence[Any], Sequence[Any]]
+    run_dir: RunDirectory, fingerprint: str, like: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 ) -> TrainingCheckpoint | None:
     """The run's checkpoint, or None, said in the log, when there is none that this training can go on from.
 
-    like: the model's and the optimizer's variables, whose shapes the checkpoint must have.
+    like: the model's, the optimizer's and the best model's variables, whose shapes the checkpoint must have.
     """
     path = _path(run_dir)
     if not path.exists():
@@ -68,12 +68,8 @@ def load_checkpoint(
     if checkpoint.fingerprint != fingerprint:
         _log.info("The checkpoint %s is of other settings or data; training starts over.", path)
         return None
-    model, optimizer = ([tuple(variable.shape) for variable in variables] for variables in like)
-    if [_shapes(checkpoint.model), _shapes(checkpoint.optimizer), _shapes(checkpoint.best)] != [
-        model,
-        optimizer,
-        model,
-    ]:
+    expected = [[tuple(variable.shape) for variable in variables] for variables in like]
+    if [_shapes(checkpoint.model), _shapes(checkpoint.optimizer), _shapes(checkpoint.best)] != expected:
         _log.info("The checkpoint %s is of another network; training starts over.", path)
         return None
     return checkpoint

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.calibration import at_temperature
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
 from fer_tasks.errors import DatasetError
 from fer_tasks.model import load_model, predict_probabilities
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.training import History
+from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +54,13 @@ class Evaluation:
 
     accuracy_low, accuracy_high   95% Wilson interval
     balanced_accuracy, macro_f1   means over the emotions that have test images
+    single_view_accuracy          without test-time augmentation; equal to accuracy where that is off
+    num_views                     views of each face that were averaged
     expected_calibration_error    over `reliability`, equal-width bins of the highest probability
+    uncalibrated_error            the same at temperature 1
+    temperature                   fitted on validation, folded into the model; see calibration.py
     confusion_matrix              7x7 counts; rows are the truth, columns the prediction, in EMOTIONS order
-    validation_accuracy           of the epoch whose weights were kept
+    validation_accuracy           of the epoch whose weights were kept, without test-time augmentation
     """
 
     num_images: int
@@ -67,6 +73,10 @@ class Evaluation:
     top_2_accuracy: float
     log_loss: float
     expected_calibration_error: float
+    uncalibrated_error: float
+    temperature: float
+    single_view_accuracy: float
+    num_views: int
     validation_accuracy: float
     per_emotion: tuple[EmotionScore, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
@@ -80,17 +90,19 @@ def run(run_dir: RunDirectory) -> Evaluation:
         faces = load_split(run_dir, "test")
         model = load_model(run_dir.model)
         history = run_dir.load_json(run_dir.history_json, History)
+        tta = run_dir.load_settings().test_time_augmentation
         predict_probabilities(model, faces.pixels[:1])  # builds the graph, so that the clock below is fair
         start = time.monotonic()
-        probabilities = predict_probabilities(model, faces.pixels)
+        views = predict_views(model, faces.pixels, tta=tta)
         speed = len(faces) / (time.monotonic() - start)
         evaluation = evaluate(
             faces.labels,
-            probabilities,
+            views,
+            temperature=history.temperature,
             validation_accuracy=history.epochs[history.best_epoch - 1].val_accuracy,
             images_per_second=speed,
         )
-        _save_predictions(run_dir, faces, probabilities)
+        _save_predictions(run_dir, faces, views.mean(axis=0))
         run_dir.save_json(run_dir.evaluation_json, evaluation)
         _log.info("%s", _sentence(evaluation))
     return evaluation
@@ -98,16 +110,19 @@ def run(run_dir: RunDirectory) -> Evaluation:
 
 def evaluate(
     labels: NDArray[np.int32],
-    probabilities: NDArray[np.float32],
+    views: NDArray[np.float32],
     *,
+    temperature: float,
     validation_accuracy: float,
     images_per_second: float,
 ) -> Evaluation:
-    """labels: int (n,). probabilities: (n, 7), rows sum to 1. Raises DatasetError if n == 0."""
+    """labels: int (n,). views: probabilities of a model into which `temperature` is folded, (v, n, 7), rows sum to 1,
+    the face itself first. Raises DatasetError if n == 0."""
     from sklearn import metrics
 
     if len(labels) == 0:
         raise DatasetError("There are no test images to evaluate on; the data set needs some of the test split.")
+    probabilities, uncalibrated = views.mean(axis=0), at_temperature(views, 1 / temperature).mean(axis=0)
     predicted = probabilities.argmax(axis=1)
     hits = int((predicted == labels).sum())
     low, high = wilson_interval(hits, len(labels))
@@ -125,6 +140,10 @@ def evaluate(
         top_2_accuracy=float(metrics.top_k_accuracy_score(labels, probabilities, k=2, labels=_ALL)),
         log_loss=_log_loss(labels, probabilities),
         expected_calibration_error=expected_calibration_error(bins),
+        uncalibrated_error=expected_calibration_error(reliability_bins(labels, uncalibrated)),
+        temperature=temperature,
+        single_view_accuracy=float((views[0].argmax(axis=1) == labels).mean()),
+        num_views=len(views),
         validation_accuracy=validation_accuracy,
         per_emotion=per_emotion,
         confusion_matrix=tuple(

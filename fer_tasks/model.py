@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import TrainingError
 
-RESNET_WIDTHS = (32, 64, 128, 256)
+STEM_WIDTH = 32
+RESNET_WIDTHS = (64, 128, 256)
 _BATCH_NORM_MOMENTUM = 0.9  # an epoch of a small data set has ten steps; 0.99 would remember the untrained network
 _PREDICTION_BATCH = 256
 
@@ -34,9 +35,10 @@ def import_keras() -> Any:
     return keras
 
 
-def build_model(architecture: str, *, precision: str = "float32") -> Any:
-    """An untrained, uncompiled network: float32 (n, 48, 48, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
+def build_model(architecture: str, *, side: int = IMAGE_SIDE, precision: str = "float32") -> Any:
+    """An untrained, uncompiled network: float32 (n, side, side, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
 
+    The weights of `resnet` fit a network of any side, so that it can be trained on crops.
     Each face is brought to mean 0 and deviation 1 inside the model. precision: `float32` or `mixed_bfloat16`.
     Weights come from Keras's global seed.
     """
@@ -45,7 +47,7 @@ def build_model(architecture: str, *, precision: str = "float32") -> Any:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        face = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="face", dtype="float32")
+        face = keras.Input((side, side, 1), name="face", dtype="float32")
         standardised = keras.layers.LayerNormalization(
             axis=[1, 2, 3], center=False, scale=False, epsilon=1e-4, name="standardise"
         )(face)
@@ -57,15 +59,19 @@ def build_model(architecture: str, *, precision: str = "float32") -> Any:
 
 
 def _resnet(layers: Any, x: Any) -> Any:
-    """Residual blocks at 24, 12, 6 and 3 pixels a side, then global average pooling. 1.2 million parameters."""
-    x = _convolution(layers, x, RESNET_WIDTHS[0], size=5, stride=2)
+    """A convolution at full size, residual blocks at a half, a quarter and an eighth of it, global average pooling.
+
+    1.2 million parameters, for faces of any size. Wide and shallow, since few large convolutions keep a CPU busier
+    than many small ones; docs/model.md has the measurements.
+    """
+    x = _convolution(layers, x, STEM_WIDTH)
+    x = layers.MaxPooling2D(2)(x)
     for stage, width in enumerate(RESNET_WIDTHS):
-        stride = 1 if stage == 0 else 2
-        branch = _convolution(layers, x, width, stride=stride)
+        branch = _convolution(layers, x, width, stride=1 if stage == 0 else 2)
         branch = _convolution(layers, branch, width, activate=False)
         if stage > 0:
             x = layers.AveragePooling2D(2)(x)
-            x = _convolution(layers, x, width, size=1, activate=False)
+        x = _convolution(layers, x, width, size=1, activate=False)
         x = layers.ReLU()(layers.Add()([x, branch]))
     return layers.GlobalAveragePooling2D()(x)
 

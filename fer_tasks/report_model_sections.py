@@ -54,6 +54,7 @@ def evaluation_section(evaluation: Evaluation) -> EvaluationSection:
         lead=f"On {grouped(evaluation.num_images)} test images that took no part in training or in any choice.{told}",
         figures=(
             ("Accuracy", percent(evaluation.accuracy)),
+            *_single_view(evaluation),
             ("Balanced accuracy", percent(evaluation.balanced_accuracy)),
             ("Macro F1", percent(evaluation.macro_f1)),
             ("Among the best two", percent(evaluation.top_2_accuracy)),
@@ -61,6 +62,8 @@ def evaluation_section(evaluation: Evaluation) -> EvaluationSection:
         ),
         calibration=(
             ("Calibration error (ECE)", percent(evaluation.expected_calibration_error)),
+            ("before temperature scaling", percent(evaluation.uncalibrated_error)),
+            ("Temperature", decimal(evaluation.temperature)),
             ("Log loss", decimal(evaluation.log_loss)),
         ),
         confusion=tuple(_matrix_row(counts) for counts in evaluation.confusion_matrix),
@@ -69,6 +72,12 @@ def evaluation_section(evaluation: Evaluation) -> EvaluationSection:
         ),
         reliability=reliability_chart(bins),
     )
+
+
+def _single_view(evaluation: Evaluation) -> list[tuple[str, str]]:
+    if evaluation.num_views == 1:
+        return []
+    return [("Without test-time augmentation", percent(evaluation.single_view_accuracy))]
 
 
 def training_section(history: History) -> TrainingSection:

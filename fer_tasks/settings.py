@@ -9,14 +9,23 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
 from fer_tasks.errors import SettingsError
+from fer_tasks.presets import PRESETS, preset_for
 
 
 def _setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
     return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
+
+
+def _recipe(name: str, title: str, help_text: str, **schema: Any) -> Any:
+    """A setting that a preset fills. Its default is the sample's; the form shows it empty, which is `null`."""
+    return field(
+        default=PRESETS["sample"][name],
+        metadata={"section": "Training", "title": title, "help": help_text, "schema": schema, "preset": True},
+    )
 
 
 _JSON_TYPES: dict[Any, str | list[str]] = {
@@ -147,6 +156,14 @@ class RunSettings:
         maximum=20,
     )
 
+    preset: str = _setting(
+        "auto",
+        "Training",
+        "Preset",
+        "The recipe: fills every setting of this section that is left empty (`null`). `auto` takes `sample` for the "
+        "drawn faces, a matter of seconds, and `fer2013` for everything else.",
+        enum=["auto", *PRESETS],
+    )
     architecture: str = _setting(
         "resnet",
         "Training",
@@ -155,18 +172,32 @@ class RunSettings:
         "convolutions, max-pooling and dense layers.",
         enum=["resnet", "paper_cnn"],
     )
-    epochs: int = _setting(12, "Training", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
-    batch_size: int = _setting(64, "Training", "Batch size", "Images a step.", minimum=2, maximum=4096)
-    learning_rate: float = _setting(
-        0.05,
-        "Training",
+    epochs: int = _recipe("epochs", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
+    batch_size: int = _recipe("batch_size", "Batch size", "Images a step.", minimum=2, maximum=4096)
+    learning_rate: float = _recipe(
+        "learning_rate",
         "Peak learning rate",
         "Of Nesterov SGD; warmed up, then lowered to zero along a cosine.",
         minimum=1e-6,
         maximum=10.0,
     )
-    label_smoothing: float = _setting(
-        0.1, "Training", "Label smoothing", "0 gives plain cross-entropy.", minimum=0.0, maximum=0.5
+    label_smoothing: float = _recipe(
+        "label_smoothing", "Label smoothing", "0 gives plain cross-entropy.", minimum=0.0, maximum=0.5
+    )
+    crop_side: int = _recipe(
+        "crop_side",
+        "Crop side (pixels)",
+        "A training step sees a random crop of this size of each face, at most 48; validation and test see all of it.",
+        minimum=24,
+        maximum=48,
+    )
+    self_distillation: float = _recipe(
+        "self_distillation",
+        "Self-distillation",
+        "How far each training target has moved, at the end, from its label to what the network said of the face the "
+        "last time. 0 trusts every label.",
+        minimum=0.0,
+        maximum=1.0,
     )
     augment: bool = _setting(
         True,
@@ -177,9 +208,8 @@ class RunSettings:
     class_weights: bool = _setting(
         False, "Training", "Class weights", "Weighs rare emotions up in the loss, inversely to their number."
     )
-    patience: int = _setting(
-        8,
-        "Training",
+    patience: int = _recipe(
+        "patience",
         "Patience (epochs)",
         "Stops after so many epochs without a better validation accuracy.",
         minimum=1,
@@ -191,6 +221,14 @@ class RunSettings:
         "Arithmetic",
         "`auto` takes mixed bfloat16 where the processor or GPU computes in it, float32 elsewhere.",
         enum=["auto", "float32", "mixed_bfloat16"],
+    )
+
+    test_time_augmentation: bool = _setting(
+        True,
+        "Evaluation",
+        "Test-time augmentation",
+        "Averages the probabilities over twelve views of each test face (crops, mirrored or not). The report also "
+        "shows the accuracy without it.",
     )
 
     min_accuracy: float = _setting(
@@ -234,19 +272,23 @@ class RunSettings:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "RunSettings":
-        """Settings from a JSON object (a trigger's conf, a file). An integer may stand for a number; nothing else
-        is converted. Raises SettingsError for an unknown name, a wrong type or a value out of range."""
+        """Settings from a JSON object (a trigger's conf, a file); the preset fills what it leaves open.
+
+        An integer may stand for a number; nothing else is converted. Raises SettingsError for an unknown name, a wrong
+        type or a value out of range."""
         known = {spec.name: spec for spec in fields(cls)}
         for name in params:
             if name not in known:
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(known)}."
                 raise SettingsError(f"There is no setting {name!r}.{hint}")
-        values: dict[str, Any] = {
+        given: dict[str, Any] = {
             name: float(value) if known[name].type is float and type(value) is int else value
             for name, value in params.items()
+            if not (value is None and known[name].metadata.get("preset"))
         }
-        return cls(**values)
+        chosen = cls(**given)  # refuses what is out of bounds, the preset's name too
+        return cls(**{**preset_for(chosen.preset, chosen.dataset), **given})
 
     def to_params(self) -> dict[str, Any]:
         """The JSON object that `from_params` turns back into these settings."""
@@ -257,8 +299,7 @@ class RunSettings:
         """{setting: {default, type, title, description_md, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
         return {
             spec.name: {
-                "default": spec.default,
-                "type": _JSON_TYPES[spec.type],
+                **_form_value(spec),
                 "title": spec.metadata["title"],
                 "description_md": spec.metadata["help"],
                 "section": spec.metadata["section"],
@@ -266,6 +307,13 @@ class RunSettings:
             }
             for spec in fields(cls)
         }
+
+
+def _form_value(spec: "Field[Any]") -> dict[str, Any]:
+    """Default and JSON type; what a preset fills may stay empty."""
+    if spec.metadata.get("preset"):
+        return {"default": None, "type": ["null", _JSON_TYPES[spec.type]]}
+    return {"default": spec.default, "type": _JSON_TYPES[spec.type]}
 
 
 def _check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
@@ -299,7 +347,12 @@ def markdown_table() -> str:
             section = form["section"]
             rows.append(f"| **{section}** | | | |")
         default = json.dumps(form["default"])
-        rows.append(f"| `{name}` | `{default}` | {_allowed(form)} | {form['description_md']} |")
+        if name in PRESETS["sample"]:
+            default = ", ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items())
+            default = f"`null` ({default})"
+        else:
+            default = f"`{default}`"
+        rows.append(f"| `{name}` | {default} | {_allowed(form)} | {form['description_md']} |")
     return "\n".join(rows)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from fer_tasks.calibration import fit_temperature, fold_temperature
 from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
@@ -22,6 +23,8 @@ from fer_tasks.model import build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training_batches import TrainingBatches, validation_batches
+from fer_tasks.training_network import build_training_network, use_cores
+from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class EpochRecord:
     """One pass over the training faces. Epochs count from 1; accuracies are in [0, 1].
 
     learning_rate is that of the last step. seconds covers training and validation, images_per_second training alone.
-    loss and val_loss are of the same function, label smoothing included; val_* are measured after the epoch.
+    loss is against the corrected targets, val_loss against the smoothed labels; val_* are measured after the epoch.
     """
 
     epoch: int
@@ -50,7 +53,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class History:
-    """How a model came about. resumed_at_epochs: the first epoch of each retry that went on from a checkpoint."""
+    """How a model came about. resumed_at_epochs: the first epoch of each retry that went on from a checkpoint.
+
+    temperature: fitted on validation and folded into the model's last layer; see calibration.py.
+    """
 
     architecture: str
     num_parameters: int
@@ -60,6 +66,7 @@ class History:
     stopped_early: bool
     resumed_at_epochs: tuple[int, ...]
     seconds: float
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,10 @@ def run(run_dir: RunDirectory) -> History:
         settings = run_dir.load_settings()
         faces, validation = load_split(run_dir, "train"), load_split(run_dir, "validation")
         model, history = train(faces, validation, settings, run_dir)
+        views = predict_views(model, validation.pixels, tta=settings.test_time_augmentation)
+        temperature = fit_temperature(validation.labels, views)
+        fold_temperature(model, temperature)
+        history = replace(history, temperature=temperature)
         with run_dir.replacing(run_dir.model) as temporary:
             model.save(temporary)
         run_dir.save_json(run_dir.history_json, history)
@@ -89,24 +100,27 @@ def run(run_dir: RunDirectory) -> History:
 def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
     """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
     keras = import_keras()
+    use_cores()
     keras.utils.set_random_seed(settings.seed)
     precision = choose_precision(settings.precision)
     batches = TrainingBatches(faces, settings)
-    model = _compiled_model(settings, precision, batches.steps)
+    model = _compiled_model(settings, precision, batches)
+    judge = _judge(settings)
     fingerprint = _fingerprint(faces, validation, settings, precision)
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
-        settings.architecture, f"{model.count_params():,}", precision, len(faces), len(validation),
+        settings.architecture, f"{model.network.count_params():,}", precision, len(faces), len(validation),
     )  # fmt: skip
     judged, rates = validation_batches(validation), learning_rates(settings, batches.steps)
     while len(progress.epochs) < settings.epochs and not has_stalled(progress.epochs, settings.patience):
         epoch = len(progress.epochs) + 1
-        record = _train_epoch(model, batches, judged, epoch=epoch, rate=float(rates(batches.steps * epoch - 1)))
+        model.trust.assign(settings.self_distillation * (epoch - 1) / settings.epochs)
+        record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(batches.steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
         _log.info("%s", _progress_line(progress.epochs, settings.epochs))
         if best_epoch(progress.epochs) == record.epoch:
-            best = _values(model.variables)
+            best = _values(model.network.variables)
         save_checkpoint(
             run_dir,
             TrainingCheckpoint(
@@ -138,28 +152,38 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
     return len(epochs) - first_best >= patience
 
 
-def _compiled_model(settings: RunSettings, precision: str, steps: int) -> Any:
-    """The network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
+def _compiled_model(settings: RunSettings, precision: str, batches: TrainingBatches) -> Any:
+    """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
     keras = import_keras()
-    model = build_model(settings.architecture, precision=precision)
+    model = build_training_network(settings, num_faces=batches.num_faces, precision=precision)
     momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
     # Keras multiplies the decay by the rate alone; in the usual SGD it goes through the momentum as well.
     optimizer = keras.optimizers.SGD(
-        learning_rates(settings, steps),
+        learning_rates(settings, batches.steps),
         momentum=momentum,
         nesterov=momentum > 0,
         weight_decay=WEIGHT_DECAY / (1 - momentum),
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=optimizer, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
+    return model
+
+
+def _judge(settings: RunSettings) -> Any:
+    """The network that is measured on whole faces after each epoch."""
+    keras = import_keras()
+    model = build_model(settings.architecture)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    model.compile(loss=loss, metrics=["accuracy"])
     return model
 
 
 def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progress, Arrays]:
     """Put the model where the run's checkpoint left it. Returns its progress and the best epoch's values."""
-    checkpoint = load_checkpoint(run_dir, fingerprint, (model.variables, model.optimizer.variables))
+    checkpoint = load_checkpoint(
+        run_dir, fingerprint, (model.variables, model.optimizer.variables, model.network.variables)
+    )
     if checkpoint is None:
         return Progress(), []
     progress = TypeAdapter(Progress).validate_python(checkpoint.progress)
@@ -172,12 +196,15 @@ def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progre
     return progress, checkpoint.best
 
 
-def _train_epoch(model: Any, batches: TrainingBatches, validation: Any, *, epoch: int, rate: float) -> EpochRecord:
+def _train_epoch(
+    model: Any, judge: Any, batches: TrainingBatches, validation: Any, *, epoch: int, rate: float
+) -> EpochRecord:
     """rate: of the epoch's last step. Raises TrainingError when the loss is no longer a finite number."""
     start = time.monotonic()
     logs = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
     trained = time.monotonic()
-    judged = model.evaluate(validation, verbose=0, return_dict=True)
+    _assign(judge.variables, _values(model.network.variables))
+    judged = judge.evaluate(validation, verbose=0, return_dict=True)
     loss = logs["loss"][0]
     if not (math.isfinite(loss) and math.isfinite(judged["loss"])):
         raise TrainingError(
@@ -212,7 +239,7 @@ def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, precisi
         name: value
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
-                    "class_weights", "patience")
+                    "class_weights", "patience", "crop_side", "self_distillation")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "precision": precision}, sort_keys=True).encode())
     for part in (faces, validation):
@@ -230,7 +257,7 @@ def _finished_model(settings: RunSettings, best: Arrays) -> Any:
 def _history(model: Any, precision: str, progress: Progress, settings: RunSettings) -> History:
     return History(
         architecture=settings.architecture,
-        num_parameters=model.count_params(),
+        num_parameters=model.network.count_params(),
         precision=precision,
         epochs=progress.epochs,
         best_epoch=best_epoch(progress.epochs),

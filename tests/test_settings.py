@@ -3,6 +3,7 @@
 import pytest
 
 from fer_tasks.errors import SettingsError
+from fer_tasks.presets import PRESETS
 from fer_tasks.settings import RunSettings
 
 
@@ -18,7 +19,24 @@ def test_params_survive_a_round_trip():
     params = RunSettings.from_params({"epochs": 3, "dataset": "/data/it's here.csv"}).to_params()
     assert params["epochs"] == 3
     assert params["dataset"] == "/data/it's here.csv"
-    assert RunSettings.from_params(params) == RunSettings(epochs=3, dataset="/data/it's here.csv")
+    assert RunSettings.from_params(params).to_params() == params
+
+
+def test_a_preset_fills_what_is_left_open_and_nothing_else():
+    drawn, real = RunSettings.from_params({}), RunSettings.from_params({"dataset": "/data/x.csv", "patience": None})
+    assert drawn == RunSettings()
+    assert (real.preset, real.patience) == ("auto", PRESETS["fer2013"]["patience"])
+    assert real.epochs > drawn.epochs
+    assert RunSettings.from_params({"preset": "fer2013"}).epochs == real.epochs
+    assert RunSettings.from_params({"preset": "fer2013", "epochs": 2}).epochs == 2
+    assert RunSettings.from_params({"dataset": "/data/x.csv", "preset": "sample"}).epochs == drawn.epochs
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_fills_the_same_settings_within_their_bounds(name):
+    settings = RunSettings.from_params({"preset": name}).to_params()
+    assert PRESETS[name].keys() == PRESETS["sample"].keys()
+    assert {key: settings[key] for key in PRESETS[name]} == PRESETS[name]
 
 
 def test_an_integer_stands_for_a_number_and_becomes_one():
@@ -36,7 +54,7 @@ def test_an_integer_stands_for_a_number_and_becomes_one():
         ({"epochs": True}, ["epochs", "True", "bool", "integer"]),
         ({"epochs": 3.0}, ["epochs", "3.0", "float", "integer"]),
         ({"epochs": 0}, ["epochs", "0", "1 to 1000"]),
-        ({"epochs": None}, ["epochs", "None"]),
+        ({"seed": None}, ["seed", "None"]),
         ({"augment": 1}, ["augment", "1", "boolean"]),
         ({"min_accuracy": 1.01}, ["min_accuracy", "1.01", "0.0 to 1.0"]),
         ({"min_accuracy": float("nan")}, ["min_accuracy", "nan"]),
@@ -73,6 +91,7 @@ def test_the_form_gets_default_type_bounds_and_texts():
     assert form["denoise"]["enum"] == ["none", "median", "gaussian", "nlmeans"]
     assert form["balance_emotions"]["type"] == "boolean"
     assert form["seed"]["type"] == "integer"
+    assert (form["epochs"]["type"], form["epochs"]["default"]) == (["null", "integer"], None)
     assert form["dataset_sha256"]["type"] == ["null", "string"]
     assert form["dataset_sha256"]["default"] is None
     assert all(field["title"] and field["description_md"] and field["section"] for field in form.values())

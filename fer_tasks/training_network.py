@@ -1,0 +1,76 @@
+"""The network as it is trained: on crops, in two halves of a batch at once, and against targets that it corrects.
+
+The halves share all weights. On two cores, one half each is faster than both on every layer together, and batch
+normalisation over half a batch is the usual "ghost" one (Hoffer et al. 2017, https://arxiv.org/abs/1705.08741).
+"""
+
+import contextlib
+import os
+from typing import Any
+
+from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
+from fer_tasks.model import build_model, import_keras
+from fer_tasks.settings import RunSettings
+
+
+def trained_side(settings: RunSettings) -> int:
+    """Side in pixels of the faces that a training step sees. The paper's dense layer takes whole faces only."""
+    return settings.crop_side if settings.architecture == "resnet" else IMAGE_SIDE
+
+
+def use_cores() -> None:
+    """One half of a batch a half of the cores. Without effect once TensorFlow has computed something."""
+    import_keras()
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
+    """Keras model: float32 (batch, side, side, 1) -> float32 (batch, 7), uncompiled; batch is even.
+
+    Its `network` is a model of `build_model`, the one to keep. Fit it on (faces, {"target": one-hot float32 (batch, 7),
+    "face": int (batch,), index of the face in the training set}, weights).
+    """
+    keras: Any = import_keras()
+    ops = keras.ops
+
+    class TrainingNetwork(keras.Model):  # type: ignore[misc]
+        """Self-distillation: each face's target moves from its label towards what the network last said of it.
+
+        PS-KD, Kim et al. 2021, https://arxiv.org/abs/2006.12000, with its teacher's answers noted down as they come
+        in training: it costs nothing, and a wrong label is believed less and less.
+        """
+
+        def __init__(self, network: Any, **functional: Any) -> None:
+            super().__init__(**functional)
+            self.network = network
+            self.belief = self.add_weight(
+                shape=(num_faces, NUM_EMOTIONS), initializer="zeros", trainable=False, name="belief", dtype="float32"
+            )
+            self.trust = self.add_weight(shape=(), initializer="zeros", trainable=False, name="trust", dtype="float32")
+
+        def compute_loss(
+            self,
+            x: Any = None,
+            y: Any = None,
+            y_pred: Any = None,
+            sample_weight: Any = None,
+            training: bool = True,
+        ) -> Any:
+            target = y["target"] * (1 - settings.label_smoothing) + settings.label_smoothing / NUM_EMOTIONS
+            if settings.self_distillation > 0:
+                target += self.trust * (ops.take(self.belief, y["face"], axis=0) - target)
+                self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], ops.stop_gradient(y_pred)))
+            return ops.mean(sample_weight * keras.losses.categorical_crossentropy(target, y_pred))
+
+        def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+            return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
+
+    side = trained_side(settings)
+    network = build_model(settings.architecture, side=side, precision=precision)
+    faces = keras.Input((side, side, 1), name="face", dtype="float32")
+    halves = [network(half) for half in ops.split(faces, 2, axis=0)]
+    return TrainingNetwork(network, inputs=faces, outputs=keras.layers.Concatenate(axis=0, dtype="float32")(halves))
