@@ -63,9 +63,10 @@ def judged(make_run):
         empty = {"per_emotion": [], "confusion_matrix": [], "reliability": []}
         numbers = dict.fromkeys(
             ("majority_class_accuracy", "balanced_accuracy", "macro_f1", "top_2_accuracy", "log_loss",
-             "expected_calibration_error", "validation_accuracy", "images_per_second"), 0.5,
+             "expected_calibration_error", "uncalibrated_error", "temperature", "single_view_accuracy",
+             "validation_accuracy", "images_per_second"), 0.5,
         )  # fmt: skip
-        interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02, "num_images": 100}
+        interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02, "num_images": 100, "num_views": 1}
         run_dir.save_json(run_dir.evaluation_json, {**numbers, **empty, **interval, "accuracy": accuracy})
         accuracy_gate.run(run_dir)
         return run_dir

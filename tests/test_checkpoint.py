@@ -10,7 +10,7 @@ OPTIMIZER = [np.array(5)]
 CHECKPOINT = TrainingCheckpoint(
     "ab12", {"epochs": [{"epoch": 1, "loss": 0.25}]}, MODEL, OPTIMIZER, [MODEL[0] * 2, MODEL[1]]
 )
-LIKE = (MODEL, OPTIMIZER)
+LIKE = (MODEL, OPTIMIZER, MODEL)
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_a_checkpoint_comes_back_as_it_was(saved):
 def test_many_arrays_keep_their_order(make_run):
     run_dir, arrays = make_run(), [np.array(number) for number in range(120)]
     save_checkpoint(run_dir, TrainingCheckpoint("ab12", {}, arrays, [], arrays))
-    assert [int(array) for array in load_checkpoint(run_dir, "ab12", (arrays, [])).model] == list(range(120))
+    assert [int(array) for array in load_checkpoint(run_dir, "ab12", (arrays, [], arrays)).model] == list(range(120))
 
 
 def test_a_new_checkpoint_takes_the_place_of_the_last_one_and_leaves_nothing_beside(saved):
     save_checkpoint(saved, TrainingCheckpoint("ab12", {"epochs": []}, *[[np.zeros(1)]] * 3))
-    assert load_checkpoint(saved, "ab12", ([np.zeros(1)], [np.zeros(1)])).progress == {"epochs": []}
+    assert load_checkpoint(saved, "ab12", [[np.zeros(1)]] * 3).progress == {"epochs": []}
     assert [path.name for path in saved.checkpoint_folder.iterdir()] == ["last_epoch.npz"]
 
 
@@ -53,7 +53,7 @@ def test_one_of_other_settings_is_ignored_and_said(saved, caplog):
 
 def test_one_of_another_network_is_ignored_and_said(saved, caplog):
     with caplog.at_level(logging.INFO, logger="fer_tasks"):
-        assert load_checkpoint(saved, "ab12", ([MODEL[0].T, MODEL[1]], OPTIMIZER)) is None
+        assert load_checkpoint(saved, "ab12", ([MODEL[0].T, MODEL[1]], OPTIMIZER, MODEL)) is None
     assert "is of another network; training starts over." in caplog.text
 
 

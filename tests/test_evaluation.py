@@ -25,8 +25,14 @@ def sure_of(predicted, confidence, second=None):
     return rows.astype(np.float32)
 
 
-def measured(labels, probabilities):
-    return evaluate(np.array(labels, np.int32), probabilities, validation_accuracy=0.5, images_per_second=10.0)
+def measured(labels, *views, temperature=1.0):
+    return evaluate(
+        np.array(labels, np.int32),
+        np.stack(views),
+        temperature=temperature,
+        validation_accuracy=0.5,
+        images_per_second=10.0,
+    )
 
 
 def test_measures_of_a_small_table_worked_out_by_hand():
@@ -65,6 +71,21 @@ def test_log_loss_is_the_mean_surprise():
 
 def test_a_certain_and_wrong_prediction_keeps_the_log_loss_finite():
     assert math.isfinite(measured([1], sure_of([0], 1.0)).log_loss)
+
+
+def test_views_are_averaged_and_the_face_itself_comes_first():
+    # the face itself is taken for 1, 60 to 40; the other view outvotes it
+    result = measured([0], sure_of([1], 0.6, second=[0]), sure_of([0], 0.9, second=[1]))
+    assert (result.single_view_accuracy, result.accuracy, result.num_views) == (0.0, 1.0, 2)
+    assert result.log_loss == pytest.approx(-math.log((0.4 + 0.9) / 2), rel=1e-5)
+
+
+def test_the_error_before_scaling_is_that_of_the_unscaled_probabilities():
+    # odds of 9 to 1 at temperature 2 were 81 to 1 before: 0.9878
+    result = measured([0], sure_of([0], 0.9, second=[1]), temperature=2.0)
+    assert result.expected_calibration_error == pytest.approx(0.1, abs=1e-5)
+    assert result.uncalibrated_error == pytest.approx(1 - 81 / 82, abs=1e-5)
+    assert result.temperature == 2.0
 
 
 def test_wilson_interval_of_a_textbook_case():

@@ -205,6 +205,10 @@ def write_evaluation(run_dir: RunDirectory) -> None:
         "top_2_accuracy": 0.9846,
         "log_loss": 0.21,
         "expected_calibration_error": 0.034,
+        "uncalibrated_error": 0.091,
+        "temperature": 0.8,
+        "single_view_accuracy": 0.9385,
+        "num_views": 12,
         "validation_accuracy": 0.57,
         "images_per_second": 4321.0,
         "reliability": [
