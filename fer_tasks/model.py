@@ -61,18 +61,18 @@ def build_model(architecture: str, *, side: int = IMAGE_SIDE, precision: str = "
 def _resnet(layers: Any, x: Any) -> Any:
     """A convolution at full size, residual blocks at a half, a quarter and an eighth of it, global average pooling.
 
-    1.2 million parameters, for faces of any size. Wide and shallow, since few large convolutions keep a CPU busier
-    than many small ones; docs/model.md has the measurements.
+    1.2 million parameters, for faces of any size, in four stages, each ending in a layer of its name. Wide and
+    shallow, since few large convolutions keep a CPU busier than many small ones: docs/model.md has the measurements.
     """
     x = _convolution(layers, x, STEM_WIDTH)
-    x = layers.MaxPooling2D(2)(x)
+    x = layers.MaxPooling2D(2, name="stage_1")(x)
     for stage, width in enumerate(RESNET_WIDTHS):
         branch = _convolution(layers, x, width, stride=1 if stage == 0 else 2)
         branch = _convolution(layers, branch, width, activate=False)
         if stage > 0:
             x = layers.AveragePooling2D(2)(x)
         x = _convolution(layers, x, width, size=1, activate=False)
-        x = layers.ReLU()(layers.Add()([x, branch]))
+        x = layers.ReLU(name=f"stage_{stage + 2}")(layers.Add()([x, branch]))
     return layers.GlobalAveragePooling2D()(x)
 
 
@@ -85,9 +85,9 @@ def _convolution(layers: Any, x: Any, width: int, *, size: int = 3, stride: int 
 
 def _paper_cnn(layers: Any, x: Any) -> Any:
     """3x3 convolutions with ReLU, each followed by 2x2 max-pooling, and a dense layer. 0.8 million parameters."""
-    for width in (32, 64, 128, 128):
+    for stage, width in enumerate((32, 64, 128, 128), start=1):
         x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
-        x = layers.MaxPooling2D(2)(x)
+        x = layers.MaxPooling2D(2, name=f"stage_{stage}")(x)
     x = layers.Flatten()(x)
     return layers.Dense(512, activation="relu")(x)
 

@@ -25,12 +25,12 @@ from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError, PipelineError
 from fer_tasks.face_filters import prepare_face
 from fer_tasks.image_decoding import decode
+from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import load_model
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.views import predict_views
 
-PRETRAINED = Path(__file__).parent / "pretrained"
 COLUMNS = ("path", "emotion", "confidence", *(f"probability_{emotion}" for emotion in EMOTIONS), "error")
 
 _BATCH = 256

@@ -24,11 +24,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_side": 40,
         "self_distillation": 0.5,
     },
+    "fine_tuning": {
+        "epochs": 12,
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "label_smoothing": 0.1,
+        "patience": 12,
+        "crop_side": 48,
+        "self_distillation": 0.0,
+    },
 }
 
 
-def preset_for(name: str, dataset: str) -> dict[str, Any]:
-    """The settings of preset `name`; `auto` is `sample` for the drawn faces and `fer2013` for all others."""
+def preset_for(name: str, dataset: str, initial_weights: str) -> dict[str, Any]:
+    """The settings of preset `name`. `auto`: `fine_tuning` with initial weights, else `sample` or `fer2013`, as the
+    data set is."""
     if name == "auto":
         name = "sample" if dataset == "sample" else "fer2013"
+        name = name if initial_weights == "none" else "fine_tuning"
     return PRESETS[name]

@@ -160,8 +160,8 @@ class RunSettings:
         "auto",
         "Training",
         "Preset",
-        "The recipe: fills every setting of this section that is left empty (`null`). `auto` takes `sample` for the "
-        "drawn faces, a matter of seconds, and `fer2013` for everything else.",
+        "The recipe: fills every setting of this section that is left empty (`null`). `auto` takes `fine_tuning` with "
+        "initial weights, else `sample` for the drawn faces, a matter of seconds, else `fer2013`.",
         enum=["auto", *PRESETS],
     )
     architecture: str = _setting(
@@ -171,6 +171,22 @@ class RunSettings:
         "`resnet`: residual blocks, batch normalisation, global average pooling. `paper_cnn`: the paper's "
         "convolutions, max-pooling and dense layers.",
         enum=["resnet", "paper_cnn"],
+    )
+    initial_weights: str = _setting(
+        "none",
+        "Training",
+        "Initial weights",
+        "`none`: from scratch. `pretrained`: those that come with the project. `champion`: of the registered model. "
+        "Or the path of a run's folder or a .keras file.",
+        minLength=1,
+    )
+    frozen_stages: int = _setting(
+        0,
+        "Training",
+        "Frozen stages",
+        "With initial weights: so many stages, from the input on, keep them. 4 trains the last layer only.",
+        minimum=0,
+        maximum=4,
     )
     epochs: int = _recipe("epochs", "Epochs", "Most passes over the training images.", minimum=1, maximum=1000)
     batch_size: int = _recipe("batch_size", "Batch size", "Images a step.", minimum=2, maximum=4096)
@@ -288,7 +304,7 @@ class RunSettings:
             if not (value is None and known[name].metadata.get("preset"))
         }
         chosen = cls(**given)  # refuses what is out of bounds, the preset's name too
-        return cls(**{**preset_for(chosen.preset, chosen.dataset), **given})
+        return cls(**{**preset_for(chosen.preset, chosen.dataset, chosen.initial_weights), **given})
 
     def to_params(self) -> dict[str, Any]:
         """The JSON object that `from_params` turns back into these settings."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fer_tasks.dataset_source import open_dataset
+from fer_tasks.errors import SettingsError
+from fer_tasks.initial_weights import WEIGHTS_BY_NAME, model_file
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -20,5 +23,18 @@ def run(run_id: str, params: Mapping[str, Any]) -> str:
         settings = RunSettings.from_params(params)
         if settings.dataset != "sample":
             settings = replace(settings, dataset=str(open_dataset(settings.dataset).path))
+        if settings.initial_weights not in WEIGHTS_BY_NAME:
+            settings = replace(settings, initial_weights=_existing(settings.initial_weights))
         run_dir.save_json(run_dir.settings_json, settings.to_params())
     return str(run_dir)
+
+
+def _existing(weights: str) -> str:
+    """The absolute path of a model to begin with. Raises SettingsError when there is none."""
+    path = Path(weights).absolute()
+    if not model_file(path).is_file():
+        raise SettingsError(
+            f"Setting 'initial_weights' is {weights!r}: there is no {model_file(path)}. "
+            f"Allowed: {', '.join(WEIGHTS_BY_NAME)}, a run's folder that has a model, or a .keras file."
+        )
+    return str(path)

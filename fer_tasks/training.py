@@ -7,7 +7,6 @@ learning rate follow from the seed and the step's number, and the rest is in the
 import hashlib
 import json
 import logging
-import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,8 @@ from fer_tasks.calibration import fit_temperature, fold_temperature
 from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
+from fer_tasks.initial_weights import find_initial_model, transfer
+from fer_tasks.initial_weights import fingerprint as weights_fingerprint
 from fer_tasks.model import build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARM_UP_SHARE = 0.1
+DIVERGED_LOSS = 100.0
+"""Guessing costs about 2."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Progress:
 def run(run_dir: RunDirectory) -> History:
     """Train on the run's faces; write model.keras and history.json.
 
-    Raises DatasetError when a split is empty, and TrainingError when the loss is no longer a number.
+    Raises DatasetError when a split is empty, and TrainingError when the training diverged.
     """
     with run_dir.attempt("train_model"):
         settings = run_dir.load_settings()
@@ -104,9 +107,10 @@ def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDi
     keras.utils.set_random_seed(settings.seed)
     precision = choose_precision(settings.precision)
     batches = TrainingBatches(faces, settings)
-    model = _compiled_model(settings, precision, batches)
+    initial = find_initial_model(settings)
+    model = _compiled_model(settings, precision, batches, initial)
     judge = _judge(settings)
-    fingerprint = _fingerprint(faces, validation, settings, precision)
+    fingerprint = _fingerprint(faces, validation, settings, f"{precision} {weights_fingerprint(initial)}")
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
@@ -152,10 +156,12 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
     return len(epochs) - first_best >= patience
 
 
-def _compiled_model(settings: RunSettings, precision: str, batches: TrainingBatches) -> Any:
+def _compiled_model(settings: RunSettings, precision: str, batches: TrainingBatches, initial: Any | None) -> Any:
     """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
     keras = import_keras()
     model = build_training_network(settings, num_faces=batches.num_faces, precision=precision)
+    if initial is not None:
+        transfer(initial, model.network, settings)
     momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
     # Keras multiplies the decay by the rate alone; in the usual SGD it goes through the momentum as well.
     optimizer = keras.optimizers.SGD(
@@ -199,16 +205,16 @@ def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progre
 def _train_epoch(
     model: Any, judge: Any, batches: TrainingBatches, validation: Any, *, epoch: int, rate: float
 ) -> EpochRecord:
-    """rate: of the epoch's last step. Raises TrainingError when the loss is no longer a finite number."""
+    """rate: of the epoch's last step. Raises TrainingError when the training diverged."""
     start = time.monotonic()
     logs = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
     trained = time.monotonic()
     _assign(judge.variables, _values(model.network.variables))
     judged = judge.evaluate(validation, verbose=0, return_dict=True)
     loss = logs["loss"][0]
-    if not (math.isfinite(loss) and math.isfinite(judged["loss"])):
+    if not (loss < DIVERGED_LOSS and judged["loss"] < DIVERGED_LOSS):  # NaN is not smaller either
         raise TrainingError(
-            f"In epoch {epoch} the loss became {loss} at a learning rate near {rate:.3g}: the training diverged. "
+            f"In epoch {epoch} the loss became {loss:.3g} at a learning rate near {rate:.3g}: the training diverged. "
             "Lower the setting `learning_rate` and run again."
         )
     return EpochRecord(
@@ -233,15 +239,15 @@ def _progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
     )
 
 
-def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, precision: str) -> str:
-    """Of everything that decides how the training goes on."""
+def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, beginning: str) -> str:
+    """Of everything that decides how the training goes on. beginning: of the arithmetic and the initial weights."""
     chosen = {
         name: value
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
-                    "class_weights", "patience", "crop_side", "self_distillation")
+                    "class_weights", "patience", "crop_side", "self_distillation", "frozen_stages")
     }  # fmt: skip
-    digest = hashlib.sha256(json.dumps({**chosen, "precision": precision}, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):
         digest.update(part.pixels.data)
         digest.update(part.labels.data)

@@ -29,7 +29,7 @@ def use_cores() -> None:
 
 
 def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
-    """Keras model: float32 (batch, side, side, 1) -> float32 (batch, 7), uncompiled; batch is even.
+    """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
     Its `network` is a model of `build_model`, the one to keep. Fit it on (faces, {"target": one-hot float32 (batch, 7),
     "face": int (batch,), index of the face in the training set}, weights).
@@ -63,8 +63,9 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
             target = y["target"] * (1 - settings.label_smoothing) + settings.label_smoothing / NUM_EMOTIONS
             if settings.self_distillation > 0:
                 target += self.trust * (ops.take(self.belief, y["face"], axis=0) - target)
-                self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], ops.stop_gradient(y_pred)))
-            return ops.mean(sample_weight * keras.losses.categorical_crossentropy(target, y_pred))
+                said = ops.softmax(ops.stop_gradient(y_pred))
+                self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], said))
+            return ops.mean(sample_weight * ops.categorical_crossentropy(target, y_pred, from_logits=True))
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
@@ -72,5 +73,6 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
     side = trained_side(settings)
     network = build_model(settings.architecture, side=side, precision=precision)
     faces = keras.Input((side, side, 1), name="face", dtype="float32")
-    halves = [network(half) for half in ops.split(faces, 2, axis=0)]
+    logits = keras.Model(network.input, network.get_layer("logits").output)
+    halves = [logits(half) for half in ops.split(faces, 2, axis=0)]
     return TrainingNetwork(network, inputs=faces, outputs=keras.layers.Concatenate(axis=0, dtype="float32")(halves))

@@ -66,7 +66,12 @@ def judged(make_run):
              "expected_calibration_error", "uncalibrated_error", "temperature", "single_view_accuracy",
              "validation_accuracy", "images_per_second"), 0.5,
         )  # fmt: skip
-        interval = {"accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02, "num_images": 100, "num_views": 1}
+        interval = {
+            "accuracy_low": accuracy - 0.02,
+            "accuracy_high": accuracy + 0.02,
+            "num_images": 100,
+            "num_views": 1,
+        }
         run_dir.save_json(run_dir.evaluation_json, {**numbers, **empty, **interval, "accuracy": accuracy})
         accuracy_gate.run(run_dir)
         return run_dir
