@@ -35,27 +35,39 @@ def import_keras() -> Any:
     return keras
 
 
-def build_model(architecture: str, *, side: int = IMAGE_SIDE, precision: str = "float32") -> Any:
-    """An untrained, uncompiled network: float32 (n, side, side, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
+def build_model(architecture: str, *, crop_side: int = IMAGE_SIDE) -> Any:
+    """An untrained, uncompiled network: float32 (n, 48, 48, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
 
-    The weights of `resnet` fit a network of any side, so that it can be trained on crops.
-    Each face is brought to mean 0 and deviation 1 inside the model. precision: `float32` or `mixed_bfloat16`.
+    It looks at the middle crop_side pixels each way, brought to mean 0 and deviation 1 inside the model.
     Weights come from Keras's global seed.
     """
     keras = import_keras()
-    body = {"resnet": _resnet, "paper_cnn": _paper_cnn}[architecture]
+    face = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="face", dtype="float32")
+    crop = keras.layers.CenterCrop(crop_side, crop_side, name="crop")(face) if crop_side < IMAGE_SIDE else face
+    return keras.Model(face, _emotions(keras, architecture, crop), name=architecture)
+
+
+def build_crop_model(architecture: str, *, side: int, precision: str) -> Any:
+    """The same network for crops: float32 (n, side, side, 1). Its weights fit `build_model`, in the same order.
+
+    precision: `float32` or `mixed_bfloat16`, of all but the input and the answer.
+    """
+    keras = import_keras()
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        face = keras.Input((side, side, 1), name="face", dtype="float32")
-        standardised = keras.layers.LayerNormalization(
-            axis=[1, 2, 3], center=False, scale=False, epsilon=1e-4, name="standardise"
-        )(face)
-        logits = keras.layers.Dense(NUM_EMOTIONS, name="logits")(body(keras.layers, standardised))
-        emotions = keras.layers.Softmax(dtype="float32", name="emotions")(logits)
+        crop = keras.Input((side, side, 1), name="crop", dtype="float32")
+        return keras.Model(crop, _emotions(keras, architecture, crop), name=architecture)
     finally:
         keras.config.set_dtype_policy(policy)
-    return keras.Model(face, emotions, name=architecture)
+
+
+def _emotions(keras: Any, architecture: str, crop: Any) -> Any:
+    layers = keras.layers
+    body = {"resnet": _resnet, "paper_cnn": _paper_cnn}[architecture]
+    x = layers.LayerNormalization(axis=[1, 2, 3], center=False, scale=False, epsilon=1e-4, name="standardise")(crop)
+    logits = layers.Dense(NUM_EMOTIONS, name="logits")(body(layers, x))
+    return layers.Softmax(dtype="float32", name="emotions")(logits)
 
 
 def _resnet(layers: Any, x: Any) -> Any:
@@ -70,7 +82,7 @@ def _resnet(layers: Any, x: Any) -> Any:
         branch = _convolution(layers, x, width, stride=1 if stage == 0 else 2)
         branch = _convolution(layers, branch, width, activate=False)
         if stage > 0:
-            x = layers.AveragePooling2D(2)(x)
+            x = layers.AveragePooling2D(2, padding="same")(x)
         x = _convolution(layers, x, width, size=1, activate=False)
         x = layers.ReLU(name=f"stage_{stage + 2}")(layers.Add()([x, branch]))
     return layers.GlobalAveragePooling2D()(x)

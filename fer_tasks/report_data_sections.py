@@ -65,16 +65,17 @@ def preprocessing_section(record: Preprocessing) -> PreprocessingSection:
 
 
 def setting_lines(settings: RunSettings) -> tuple[tuple[str, tuple[SettingLine, ...]], ...]:
-    """The settings by section of the trigger form, in its order."""
+    """The settings by section of the trigger form, in its order, beside the defaults of the run's preset."""
     by_section: dict[str, list[SettingLine]] = {}
+    usual = RunSettings().with_preset_of(settings)
     for spec in dataclasses.fields(settings):
         value = getattr(settings, spec.name)
         line = SettingLine(
             name=spec.name,
             title=spec.metadata["title"],
             value=_setting(value),
-            default=_setting(spec.default),
-            is_changed=value != spec.default,
+            default=_setting(getattr(usual, spec.name)),
+            is_changed=value != getattr(usual, spec.name),
         )
         by_section.setdefault(spec.metadata["section"], []).append(line)
     return tuple((section, tuple(lines)) for section, lines in by_section.items())

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fer_tasks.errors import SettingsError
@@ -203,7 +203,8 @@ class RunSettings:
     crop_side: int = _recipe(
         "crop_side",
         "Crop side (pixels)",
-        "A training step sees a random crop of this size of each face, at most 48; validation and test see all of it.",
+        "The network sees so much of a face: another part in every epoch of training, the middle afterwards. 48 is "
+        "all of it.",
         minimum=24,
         maximum=48,
     )
@@ -243,7 +244,7 @@ class RunSettings:
         True,
         "Evaluation",
         "Test-time augmentation",
-        "Averages the probabilities over twelve views of each test face (crops, mirrored or not). The report also "
+        "Averages the probabilities over ten views of each test face (crops, mirrored or not). The report also "
         "shows the accuracy without it.",
     )
 
@@ -305,6 +306,10 @@ class RunSettings:
         }
         chosen = cls(**given)  # refuses what is out of bounds, the preset's name too
         return cls(**{**preset_for(chosen.preset, chosen.dataset, chosen.initial_weights), **given})
+
+    def with_preset_of(self, other: "RunSettings") -> "RunSettings":
+        """These settings with the recipe that `other`'s preset stands for, whatever `other` changed of it."""
+        return replace(self, **preset_for(other.preset, other.dataset, other.initial_weights))
 
     def to_params(self) -> dict[str, Any]:
         """The JSON object that `from_params` turns back into these settings."""

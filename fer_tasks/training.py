@@ -24,7 +24,7 @@ from fer_tasks.model import build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training_batches import TrainingBatches, validation_batches
-from fer_tasks.training_network import build_training_network, use_cores
+from fer_tasks.training_network import build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDi
     precision = choose_precision(settings.precision)
     batches = TrainingBatches(faces, settings)
     initial = find_initial_model(settings)
-    model = _compiled_model(settings, precision, batches, initial)
+    model = compiled_network(settings, precision, batches, initial=initial)
     judge = _judge(settings)
     fingerprint = _fingerprint(faces, validation, settings, f"{precision} {weights_fingerprint(initial)}")
     progress, best = _resume(model, run_dir, fingerprint)
@@ -156,7 +156,7 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
     return len(epochs) - first_best >= patience
 
 
-def _compiled_model(settings: RunSettings, precision: str, batches: TrainingBatches, initial: Any | None) -> Any:
+def compiled_network(settings: RunSettings, precision: str, batches: TrainingBatches, *, initial: Any | None) -> Any:
     """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
     keras = import_keras()
     model = build_training_network(settings, num_faces=batches.num_faces, precision=precision)
@@ -177,9 +177,9 @@ def _compiled_model(settings: RunSettings, precision: str, batches: TrainingBatc
 
 
 def _judge(settings: RunSettings) -> Any:
-    """The network that is measured on whole faces after each epoch."""
+    """The network that is measured after each epoch."""
     keras = import_keras()
-    model = build_model(settings.architecture)
+    model = build_model(settings.architecture, crop_side=trained_side(settings))
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     model.compile(loss=loss, metrics=["accuracy"])
     return model
@@ -255,7 +255,7 @@ def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, beginni
 
 
 def _finished_model(settings: RunSettings, best: Arrays) -> Any:
-    model = build_model(settings.architecture)
+    model = build_model(settings.architecture, crop_side=trained_side(settings))
     _assign(model.variables, best)
     return model
 

@@ -9,12 +9,12 @@ import os
 from typing import Any
 
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
-from fer_tasks.model import build_model, import_keras
+from fer_tasks.model import build_crop_model, import_keras
 from fer_tasks.settings import RunSettings
 
 
 def trained_side(settings: RunSettings) -> int:
-    """Side in pixels of the faces that a training step sees. The paper's dense layer takes whole faces only."""
+    """Side in pixels of what the network sees of a face. The paper's dense layer takes whole faces only."""
     return settings.crop_side if settings.architecture == "resnet" else IMAGE_SIDE
 
 
@@ -31,8 +31,8 @@ def use_cores() -> None:
 def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
     """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
-    Its `network` is a model of `build_model`, the one to keep. Fit it on (faces, {"target": one-hot float32 (batch, 7),
-    "face": int (batch,), index of the face in the training set}, weights).
+    Its `network` is a model of `build_crop_model`, whose weights are the ones to keep. Fit it on (faces, {"target":
+    one-hot float32 (batch, 7), "face": int (batch,), index of the face in the training set}, weights).
     """
     keras: Any = import_keras()
     ops = keras.ops
@@ -71,7 +71,7 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
 
     side = trained_side(settings)
-    network = build_model(settings.architecture, side=side, precision=precision)
+    network = build_crop_model(settings.architecture, side=side, precision=precision)
     faces = keras.Input((side, side, 1), name="face", dtype="float32")
     logits = keras.Model(network.input, network.get_layer("logits").output)
     halves = [logits(half) for half in ops.split(faces, 2, axis=0)]

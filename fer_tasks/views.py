@@ -1,22 +1,19 @@
 """Test-time augmentation: a face is predicted from several views of it and the probabilities are averaged.
 
-The views are ten-crop's (Krizhevsky et al. 2012): the four corners and the middle, each also mirrored; here a crop is
-scaled back to the model's input. The whole face comes first, so that its row is the prediction without augmentation.
+The views are those of ten-crop (Krizhevsky et al. 2012): the middle and the four corners, each also mirrored. As a
+model crops its input itself, a corner is seen by shifting the face, its edge pixels repeated.
 """
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
+from fer_tasks.emotions import IMAGE_SIDE
 from fer_tasks.model import predict_probabilities
 
-CROP_SIDE = 44
-_REST = IMAGE_SIDE - CROP_SIDE
-_CORNERS = ((0, 0), (0, _REST), (_REST, 0), (_REST, _REST), (_REST // 2, _REST // 2))
-NUM_VIEWS = 2 * (1 + len(_CORNERS))
+NUM_VIEWS = 10
+_SHIFT_OF_WHOLE = 2  # pixels, for a model that does not crop
 
 
 def predict_views(model: Any, pixels: NDArray[np.float32], *, tta: bool) -> NDArray[np.float32]:
@@ -26,13 +23,14 @@ def predict_views(model: Any, pixels: NDArray[np.float32], *, tta: bool) -> NDAr
     """
     if not tta:
         return predict_probabilities(model, pixels)[None]
-    if not len(pixels):
-        return np.empty((NUM_VIEWS, 0, NUM_EMOTIONS), np.float32)
-    whole = [pixels, *(_crops(pixels, row, column) for row, column in _CORNERS)]
-    return np.stack([predict_probabilities(model, view[:, :, ::step]) for step in (1, -1) for view in whole])
+    shift = _shift(model)
+    padded = np.pad(pixels, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+    places = ((shift, shift), (0, 0), (0, 2 * shift), (2 * shift, 0), (2 * shift, 2 * shift))
+    views = [padded[:, row : row + IMAGE_SIDE, column : column + IMAGE_SIDE] for row, column in places]
+    return np.stack([predict_probabilities(model, view[:, :, ::step]) for step in (1, -1) for view in views])
 
 
-def _crops(pixels: NDArray[np.float32], row: int, column: int) -> NDArray[np.float32]:
-    """float32 (n, 48, 48, 1): of each face the crop whose upper left corner is at row, column, enlarged."""
-    crops = pixels[:, row : row + CROP_SIDE, column : column + CROP_SIDE, 0]
-    return np.stack([cv2.resize(crop, (IMAGE_SIDE, IMAGE_SIDE)) for crop in crops])[..., None]
+def _shift(model: Any) -> int:
+    """Pixels from the middle to a corner of what the model crops."""
+    crops = [layer for layer in model.layers if type(layer).__name__ == "CenterCrop"]
+    return (IMAGE_SIDE - crops[0].height) // 2 if crops else _SHIFT_OF_WHOLE

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from fer_tasks.errors import TrainingError
-from fer_tasks.model import build_model, choose_precision, import_keras, load_model, predict_probabilities
+from fer_tasks.model import (
+    build_crop_model,
+    build_model,
+    choose_precision,
+    import_keras,
+    load_model,
+    predict_probabilities,
+)
 
 FACES = np.random.default_rng(0).random((5, 48, 48, 1), dtype=np.float32)
 
@@ -29,6 +36,16 @@ def test_brightness_and_linear_contrast_do_not_matter(architecture):
     assert np.abs(plain - dim).max() < 0.1 * between_faces
 
 
+def test_a_network_for_crops_fits_the_one_that_crops():
+    model, of_crops = build_model("resnet", crop_side=40), build_crop_model("resnet", side=40, precision="float32")
+    model.set_weights(of_crops.get_weights())
+    expected = of_crops.predict_on_batch(FACES[:, 4:44, 4:44])
+    assert np.allclose(predict_probabilities(model, FACES), expected, atol=1e-6)
+    edged = FACES.copy()
+    edged[:, :4] = 1.0
+    assert np.allclose(predict_probabilities(model, edged), expected, atol=1e-6)
+
+
 def test_the_paper_network_is_of_the_papers_layers():
     kinds = [type(layer).__name__ for layer in build_model("paper_cnn").layers]
     assert kinds.count("Conv2D") == kinds.count("MaxPooling2D") == 4
@@ -38,7 +55,7 @@ def test_the_paper_network_is_of_the_papers_layers():
 
 def test_mixed_arithmetic_still_ends_in_float32_and_leaves_no_trace():
     keras = import_keras()
-    model = build_model("resnet", precision="mixed_bfloat16")
+    model = build_crop_model("resnet", side=48, precision="mixed_bfloat16")
     assert next(layer.compute_dtype for layer in model.layers if "conv2d" in layer.name) == "bfloat16"
     assert predict_probabilities(model, FACES).dtype == np.float32
     assert model.get_layer("emotions").compute_dtype == "float32"

@@ -17,6 +17,7 @@ import pytest
 from fer_tasks import report
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DataQualityError, ReportError
+from fer_tasks.presets import PRESETS
 from fer_tasks.report_pictures import thumbnail_picture
 from fer_tasks.run_directory import RunDirectory
 
@@ -208,7 +209,7 @@ def write_evaluation(run_dir: RunDirectory) -> None:
         "uncalibrated_error": 0.091,
         "temperature": 0.8,
         "single_view_accuracy": 0.9385,
-        "num_views": 12,
+        "num_views": 10,
         "validation_accuracy": 0.57,
         "images_per_second": 4321.0,
         "reliability": [
@@ -285,6 +286,8 @@ def complete(make_run: Any) -> Any:
 
 def test_accepted_run_on_real_data(complete: Any) -> None:
     page = publish(complete(dataset="/data/faces", epochs=3))
+    assert f"Epochs changed epochs 3 {PRESETS['fer2013']['epochs']}" in page.text
+    assert "Patience (epochs) changed" not in page.text
     assert "Accepted 95.38% against <the minimum>. 95.4 % test accuracy, 95% interval 87.3–98.4%" in page.text
     assert "Threshold 60.0%" in page.text
     assert "Always the commonest emotion 15.4%" in page.text

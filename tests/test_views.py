@@ -1,36 +1,45 @@
 import numpy as np
 import pytest
 
+from fer_tasks.model import import_keras
 from fer_tasks.views import NUM_VIEWS, predict_views
 
 
-class Corner:
-    """A model that answers with the mean of the upper left 24x24 quarter, as the probability of emotion 0."""
-
-    def predict_on_batch(self, faces):
-        assert faces.shape[1:] == (48, 48, 1)
-        quarter = faces[:, :24, :24].mean(axis=(1, 2, 3))
-        return np.stack([quarter, *[(1 - quarter) / 6] * 6], axis=1).astype(np.float32)
-
-
-def test_without_augmentation_the_face_is_the_only_view():
-    face = np.zeros((1, 48, 48, 1), np.float32)
-    face[:, :24, :24] = 1
-    assert predict_views(Corner(), face, tta=False).shape == (1, 1, 7)
-    assert predict_views(Corner(), face, tta=False)[0, 0, 0] == 1.0
+def model_of(crop_side):
+    """Looks at the middle and says its upper left pixel as the probability of emotion 0, the others share the rest."""
+    keras = import_keras()
+    face = keras.Input((48, 48, 1))
+    crop = keras.layers.CenterCrop(crop_side, crop_side)(face) if crop_side < 48 else face
+    first = crop[:, 0, 0]
+    return keras.Model(face, keras.layers.Concatenate()([first, *[(1 - first) / 6] * 6]))
 
 
-def test_twelve_views_the_face_first_then_its_crops_and_all_of_them_mirrored():
-    face = np.zeros((1, 48, 48, 1), np.float32)
-    face[:, :24, :24] = 1
-    views = predict_views(Corner(), face, tta=True)[:, 0, 0]
-    assert len(views) == NUM_VIEWS == 12
-    # crops of 44 at the left, right: the bright quarter ends 24 or 20 pixels from the crop's edge, of 24 * 44 / 48
-    assert views[:6] == pytest.approx([1, 1, 10 / 11, 10 / 11, 100 / 121, 1], abs=0.02)
-    # mirrored it lies on the other side, where 20 of 44 pixels of a crop are too far right by two, or not
-    assert views[6] == 0
-    assert (views[6:] < 0.1).all()
+@pytest.fixture
+def numbered():
+    """A face whose pixel at row r, column c is r / 100 + c / 10000, and a second one."""
+    face = np.arange(48)[:, None] / 100 + np.arange(48)[None, :] / 10000
+    return np.stack([face, face / 2])[..., None].astype(np.float32)
+
+
+def test_without_augmentation_the_face_is_the_only_view(numbered):
+    views = predict_views(model_of(40), numbered, tta=False)
+    assert views.shape == (1, 2, 7)
+    assert views[0, :, 0] == pytest.approx([0.0404, 0.0202])
+
+
+def test_a_model_that_crops_sees_the_middle_the_corners_and_all_of_them_mirrored(numbered):
+    views = predict_views(model_of(40), numbered, tta=True)
+    assert views.shape == (NUM_VIEWS, 2, 7) == (10, 2, 7)
+    assert views[:5, 0, 0] == pytest.approx([0.0404, 0.0, 0.0008, 0.08, 0.0808], abs=1e-6)
+    # mirrored, the first pixel is the last of its row: column 43, 39 or 47
+    assert views[5:, 0, 0] == pytest.approx([0.0443, 0.0039, 0.0047, 0.0839, 0.0847], abs=1e-6)
+    assert views[:, 1, 0] == pytest.approx(views[:, 0, 0] / 2, abs=1e-6)
+
+
+def test_a_model_that_sees_the_whole_face_gets_it_shifted_by_two_with_its_edge_repeated(numbered):
+    views = predict_views(model_of(48), numbered, tta=True)
+    assert views[:5, 0, 0] == pytest.approx([0.0, 0.0, 0.0002, 0.02, 0.0202], abs=1e-6)
 
 
 def test_no_face_has_no_views():
-    assert predict_views(Corner(), np.empty((0, 48, 48, 1), np.float32), tta=True).shape == (12, 0, 7)
+    assert predict_views(model_of(40), np.empty((0, 48, 48, 1), np.float32), tta=True).shape == (10, 0, 7)
