@@ -91,7 +91,7 @@ def our_fit(faces: Faces, settings: RunSettings) -> tuple[Any, int]:
 
     def fit(epoch: int) -> int:
         model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0)
-        return batches.num_images
+        return batches.plan.num_images
 
     return fit, trained_side(settings)
 

@@ -58,6 +58,18 @@ def normalise(faces: Grey) -> NDArray[np.float32]:
     return _LEVELS[faces]
 
 
+def grey_levels(faces: NDArray[np.float32]) -> Grey | None:
+    """The inverse of `normalise`, a quarter of the size; None where a value is none that `normalise` makes."""
+    levels = np.empty(faces.shape, np.uint8)
+    for start in range(0, len(faces), 64):  # in parts, whose temporary arrays stay in the processor's cache
+        part, found = faces[start : start + 64], levels[start : start + 64]
+        with np.errstate(invalid="ignore"):  # of a NaN, which the comparison finds
+            found[...] = np.rint(part * np.float32(255)).astype(np.uint8)
+        if not (found.astype(np.float32) / np.float32(255) == part).all():  # `normalise`, thrice as fast as its table
+            return None
+    return levels
+
+
 def resize(pixels: Grey) -> Grey:
     """uint8 (h, w) -> uint8 (48, 48). A side that is too long is averaged down, one too short interpolated up."""
     height, width = pixels.shape

@@ -90,6 +90,7 @@ def training_section(history: History) -> TrainingSection:
             ("Network", history.architecture),
             ("Parameters", grouped(history.num_parameters)),
             ("Arithmetic", history.precision),
+            ("Data", "streamed from disk" if history.is_streamed else "in memory"),
             ("Time", duration(history.seconds)),
             ("Images a second, median", grouped(round(statistics.median(speeds))) if speeds else UNKNOWN),
         ),

@@ -240,6 +240,16 @@ class RunSettings:
         enum=["auto", "float32", "mixed_bfloat16"],
     )
 
+    memory_limit_mb: int = _setting(
+        2048,
+        "Training",
+        "Memory for training images (MB)",
+        "A training set that takes more while it is loaded (11 KB a face) is streamed from disk instead, through a "
+        "shuffle buffer of a quarter of this.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+
     test_time_augmentation: bool = _setting(
         True,
         "Evaluation",

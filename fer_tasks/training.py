@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from fer_tasks.calibration import fit_temperature, fold_temperature
@@ -23,11 +24,14 @@ from fer_tasks.initial_weights import fingerprint as weights_fingerprint
 from fer_tasks.model import build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.streamed_batches import StreamedBatches, choose_batches
 from fer_tasks.training_batches import TrainingBatches, validation_batches
 from fer_tasks.training_network import build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)
+
+Batches = TrainingBatches | StreamedBatches
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -59,6 +63,7 @@ class History:
     """How a model came about. resumed_at_epochs: the first epoch of each retry that went on from a checkpoint.
 
     temperature: fitted on validation and folded into the model's last layer; see calibration.py.
+    is_streamed: the training faces stayed on disk; see streamed_batches.py.
     """
 
     architecture: str
@@ -70,6 +75,7 @@ class History:
     resumed_at_epochs: tuple[int, ...]
     seconds: float
     temperature: float = 1.0
+    is_streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,14 @@ def run(run_dir: RunDirectory) -> History:
     """
     with run_dir.attempt("train_model"):
         settings = run_dir.load_settings()
-        faces, validation = load_split(run_dir, "train"), load_split(run_dir, "validation")
-        model, history = train(faces, validation, settings, run_dir)
-        views = predict_views(model, validation.pixels, tta=settings.test_time_augmentation)
-        temperature = fit_temperature(validation.labels, views)
+        batches = choose_batches(run_dir, settings)
+        validation = load_split(run_dir, "validation").in_grey_levels()
+        model, history = train(batches, validation, settings, run_dir)
+        tta = settings.test_time_augmentation
+        views = [predict_views(model, pixels, tta=tta) for pixels in validation.pixel_parts()]
+        temperature = fit_temperature(validation.labels, np.concatenate(views, axis=1))
         fold_temperature(model, temperature)
-        history = replace(history, temperature=temperature)
+        history = replace(history, temperature=temperature, is_streamed=batches.is_streamed)
         with run_dir.replacing(run_dir.model) as temporary:
             model.save(temporary)
         run_dir.save_json(run_dir.history_json, history)
@@ -100,27 +108,27 @@ def run(run_dir: RunDirectory) -> History:
     return history
 
 
-def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
+def train(batches: Batches, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
     """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
     keras = import_keras()
     use_cores()
     keras.utils.set_random_seed(settings.seed)
     precision = choose_precision(settings.precision)
-    batches = TrainingBatches(faces, settings)
     initial = find_initial_model(settings)
     model = compiled_network(settings, precision, batches, initial=initial)
     judge = _judge(settings)
-    fingerprint = _fingerprint(faces, validation, settings, f"{precision} {weights_fingerprint(initial)}")
+    fingerprint = _fingerprint(batches, validation, settings, f"{precision} {weights_fingerprint(initial)}")
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
-        settings.architecture, f"{model.network.count_params():,}", precision, len(faces), len(validation),
+        settings.architecture, f"{model.network.count_params():,}", precision, batches.plan.num_faces, len(validation),
     )  # fmt: skip
-    judged, rates = validation_batches(validation), learning_rates(settings, batches.steps)
+    steps, judged = batches.plan.steps, validation_batches(validation)
+    rates = learning_rates(settings, steps)
     while len(progress.epochs) < settings.epochs and not has_stalled(progress.epochs, settings.patience):
         epoch = len(progress.epochs) + 1
         model.trust.assign(settings.self_distillation * (epoch - 1) / settings.epochs)
-        record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(batches.steps * epoch - 1)))
+        record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
         _log.info("%s", _progress_line(progress.epochs, settings.epochs))
         if best_epoch(progress.epochs) == record.epoch:
@@ -156,16 +164,16 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
     return len(epochs) - first_best >= patience
 
 
-def compiled_network(settings: RunSettings, precision: str, batches: TrainingBatches, *, initial: Any | None) -> Any:
+def compiled_network(settings: RunSettings, precision: str, batches: Batches, *, initial: Any | None) -> Any:
     """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
     keras = import_keras()
-    model = build_training_network(settings, num_faces=batches.num_faces, precision=precision)
+    model = build_training_network(settings, num_faces=batches.plan.num_faces, precision=precision)
     if initial is not None:
         transfer(initial, model.network, settings)
     momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
     # Keras multiplies the decay by the rate alone; in the usual SGD it goes through the momentum as well.
     optimizer = keras.optimizers.SGD(
-        learning_rates(settings, batches.steps),
+        learning_rates(settings, batches.plan.steps),
         momentum=momentum,
         nesterov=momentum > 0,
         weight_decay=WEIGHT_DECAY / (1 - momentum),
@@ -202,12 +210,10 @@ def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progre
     return progress, checkpoint.best
 
 
-def _train_epoch(
-    model: Any, judge: Any, batches: TrainingBatches, validation: Any, *, epoch: int, rate: float
-) -> EpochRecord:
+def _train_epoch(model: Any, judge: Any, batches: Batches, validation: Any, *, epoch: int, rate: float) -> EpochRecord:
     """rate: of the epoch's last step. Raises TrainingError when the training diverged."""
     start = time.monotonic()
-    logs = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
+    logs = _fit(model, batches, epoch)
     trained = time.monotonic()
     _assign(judge.variables, _values(model.network.variables))
     judged = judge.evaluate(validation, verbose=0, return_dict=True)
@@ -225,8 +231,19 @@ def _train_epoch(
         val_accuracy=judged["accuracy"],
         learning_rate=rate,
         seconds=time.monotonic() - start,
-        images_per_second=batches.num_images / (trained - start),
+        images_per_second=batches.plan.num_images / (trained - start),
     )
+
+
+def _fit(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]]:
+    """Raises DatasetError when the faces cannot be read to the epoch's end."""
+    try:
+        logs: dict[str, list[float]] = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
+    except Exception:
+        if batches.failure:
+            raise batches.failure from None
+        raise
+    return logs
 
 
 def _progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
@@ -239,7 +256,7 @@ def _progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
     )
 
 
-def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, beginning: str) -> str:
+def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSettings, beginning: str) -> str:
     """Of everything that decides how the training goes on. beginning: of the arithmetic and the initial weights."""
     chosen = {
         name: value
@@ -249,8 +266,7 @@ def _fingerprint(faces: Faces, validation: Faces, settings: RunSettings, beginni
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):
-        digest.update(part.pixels.data)
-        digest.update(part.labels.data)
+        digest.update(part.fingerprint.encode())
     return digest.hexdigest()
 
 

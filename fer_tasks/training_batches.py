@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fer_tasks.augmentation import augment
 from fer_tasks.dataset import Faces
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
+from fer_tasks.face_filters import normalise
 from fer_tasks.settings import RunSettings
 from fer_tasks.training_network import trained_side
 
@@ -22,44 +23,38 @@ if TYPE_CHECKING:
 _VALIDATION_BATCH = 256
 
 
-class TrainingBatches:
-    """Batches of (faces, {"target": one-hot labels, "face": indices}, weights), all of one even size.
+class EpochPlan:
+    """How many faces the steps of an epoch see, and what becomes of the faces that were drawn for a step."""
 
-    An epoch is a shuffled pass; its last batch is filled up with faces from the beginning of the same pass, so that
-    batch normalisation never sees a batch of a few. What is drawn follows from the seed and the epoch alone.
-    """
-
-    def __init__(self, faces: Faces, settings: RunSettings) -> None:
-        self._faces = faces
+    def __init__(self, labels: NDArray[np.int32], settings: RunSettings) -> None:
+        self._labels = labels
         self._settings = settings
         self._side = trained_side(settings)
-        self._batch_size = -(-min(settings.batch_size, len(faces)) // 2) * 2
-        self._weights = balanced_weights(faces.labels) if settings.class_weights else np.ones(len(faces), np.float32)
-        self.num_faces = len(faces)
-        self.steps = -(-len(faces) // self._batch_size)
-        self.num_images = self.steps * self._batch_size
-
-    def indices(self, epoch: int) -> NDArray[np.int64]:
-        """int64 (steps, batch size): which faces each step of `epoch` (from 1) sees."""
-        order = np.random.default_rng([self._settings.seed, epoch]).permutation(len(self._faces))
-        return np.resize(order, (self.steps, self._batch_size))
+        self._weights = balanced_weights(labels) if settings.class_weights else np.ones(len(labels), np.float32)
+        self.num_faces = len(labels)
+        self.batch_size = -(-min(settings.batch_size, len(labels)) // 2) * 2
+        self.steps = -(-len(labels) // self.batch_size)
+        self.num_images = self.steps * self.batch_size
 
     @cached_property
-    def _tensors(self) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+    def _tensors(self) -> tuple["tf.Tensor", "tf.Tensor"]:
         """Once for all epochs, and in main memory, where batches are made."""
         import tensorflow as tf
 
         with tf.device("CPU:0"):
-            return tf.constant(self._faces.pixels), tf.constant(self._faces.labels), tf.constant(self._weights)
+            return tf.constant(self._labels), tf.constant(self._weights)
 
-    def of_epoch(self, epoch: int) -> "tf.data.Dataset":
-        """float32 (batch, side, side, 1), {"target": float32 (batch, 7), "face": int64 (batch,)}, float32 (batch,)."""
+    def finished(self, drawn: "tf.data.Dataset", epoch: int) -> "tf.data.Dataset":
+        """drawn: for each step int64 (batch,), which faces, and their pixels, (batch, 48, 48, 1), float32 or uint8.
+
+        float32 (batch, side, side, 1), {"target": float32 (batch, 7), "face": int64 (batch,)}, float32 (batch,).
+        """
         import tensorflow as tf
 
-        pixels, labels, weights = self._tensors
+        labels, weights = self._tensors
 
-        def batch(step: "tf.Tensor", chosen: "tf.Tensor") -> tuple["tf.Tensor", dict[str, "tf.Tensor"], "tf.Tensor"]:
-            images = tf.gather(pixels, chosen)
+        def batch(step: "tf.Tensor", faces: tuple["tf.Tensor", "tf.Tensor"]) -> tuple[Any, dict[str, Any], Any]:
+            chosen, images = faces[0], _normalised(faces[1])
             if self._settings.augment:
                 images = augment(images, tf.stack([self._settings.seed, epoch * 1_000_000 + step]), side=self._side)
             else:
@@ -67,8 +62,45 @@ class TrainingBatches:
             target = tf.one_hot(tf.gather(labels, chosen), NUM_EMOTIONS)
             return images, {"target": target, "face": chosen}, tf.gather(weights, chosen)
 
-        steps = tf.data.Dataset.from_tensor_slices((np.arange(self.steps), self.indices(epoch)))
-        return steps.map(batch, num_parallel_calls=2).prefetch(2).with_options(_options())
+        return drawn.enumerate().map(batch, num_parallel_calls=2).prefetch(2).with_options(_options())
+
+
+class TrainingBatches:
+    """Batches of (faces, {"target": one-hot labels, "face": indices}, weights), all of one even size.
+
+    An epoch is a shuffled pass; its last batch is filled up with faces from the beginning of the same pass, so that
+    batch normalisation never sees a batch of a few. What is drawn follows from the seed and the epoch alone.
+    """
+
+    is_streamed = False
+    failure = None
+
+    def __init__(self, faces: Faces, settings: RunSettings) -> None:
+        self._faces = faces
+        self._seed = settings.seed
+        self.plan = EpochPlan(faces.labels, settings)
+        self.fingerprint = faces.fingerprint
+
+    def indices(self, epoch: int) -> NDArray[np.int64]:
+        """int64 (steps, batch size): which faces each step of `epoch` (from 1) sees."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._faces))
+        return np.resize(order, (self.plan.steps, self.plan.batch_size))
+
+    @cached_property
+    def _pixels(self) -> "tf.Tensor":
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            return tf.constant(self._faces.pixels)
+
+    def of_epoch(self, epoch: int) -> "tf.data.Dataset":
+        """The batches of `epoch` (from 1), as `EpochPlan.finished` returns them."""
+        import tensorflow as tf
+
+        pixels = self._pixels
+        steps = tf.data.Dataset.from_tensor_slices(self.indices(epoch))
+        drawn = steps.map(lambda chosen: (chosen, tf.gather(pixels, chosen)), num_parallel_calls=2)
+        return self.plan.finished(drawn, epoch)
 
 
 def validation_batches(faces: Faces) -> "tf.data.Dataset":
@@ -76,7 +108,17 @@ def validation_batches(faces: Faces) -> "tf.data.Dataset":
     import tensorflow as tf
 
     labels = tf.one_hot(faces.labels, NUM_EMOTIONS)
-    return tf.data.Dataset.from_tensor_slices((faces.pixels, labels)).batch(_VALIDATION_BATCH).with_options(_options())
+    batches = tf.data.Dataset.from_tensor_slices((faces.pixels, labels)).batch(_VALIDATION_BATCH)
+    return batches.map(lambda images, targets: (_normalised(images), targets)).with_options(_options())
+
+
+def _normalised(images: "tf.Tensor") -> "tf.Tensor":
+    """`normalise` in a TensorFlow graph; faces that are float32 already stay as they are."""
+    import tensorflow as tf
+
+    if images.dtype != tf.uint8:
+        return images
+    return tf.gather(normalise(np.arange(256, dtype=np.uint8)), tf.cast(images, tf.int32))
 
 
 def middle(pixels: Any, side: int) -> Any:

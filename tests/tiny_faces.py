@@ -41,3 +41,14 @@ def write_split(run_dir, split, rows, *, augmentations=None, file_name="part-0.p
         }
     )
     pq.write_table(table, folder / file_name)
+
+
+def cut_split(run_dir, split, *, num_files, faces_a_group):
+    """Writes part-0 of a split again as several files in the same order, in row groups of so many faces."""
+    whole = run_dir.faces / f"split={split}" / "part-0.parquet"
+    table = pq.read_table(whole, partitioning=None)
+    whole.unlink()
+    rows = -(-len(table) // num_files)
+    for number in range(num_files):
+        part = table.slice(number * rows, rows)
+        pq.write_table(part, whole.with_name(f"part-{number:05d}.parquet"), row_group_size=faces_a_group)
