@@ -118,7 +118,7 @@ def speed(run_dir: RunDirectory, options: argparse.Namespace) -> dict[str, Any]:
         {"dataset": "fer2013.csv", "architecture": options.architecture, "memory_limit_mb": options.limit}
     )
     batches = choose_batches(run_dir, settings)
-    model = training._compiled_model(settings, choose_precision("auto"), batches)
+    model = training.compiled_network(settings, choose_precision("auto"), batches, initial=None)
     model.fit(batches.of_epoch(1).take(WARM_UP_STEPS), shuffle=False, verbose=0)
     steps = min(options.steps, batches.plan.steps)
     start = time.perf_counter()

@@ -91,3 +91,23 @@ def test_a_table_of_another_kind_is_a_dataset_error(make_run, column, values, me
     pq.write_table(table if values is None else table.append_column(column, values), path)
     with pytest.raises(DatasetError, match=message):
         load_split(run_dir, "train")
+
+
+def test_faces_in_grey_levels_come_back_as_the_same_floats_part_by_part(make_run):
+    run_dir = make_run()
+    write_split(run_dir, "train", [(number, 0, grey(number % 256)) for number in range(1030)])
+    faces = load_split(run_dir, "train")
+    levels = faces.in_grey_levels()
+    assert (levels.pixels.dtype, levels.pixels[255, 3, 4, 0], levels.pixels[256, 3, 4, 0]) == (np.uint8, 255, 0)
+    parts = list(levels.pixel_parts())
+    assert [len(part) for part in parts] == [1024, 6]
+    assert (np.concatenate(parts) == faces.pixels).all()
+
+
+def test_faces_between_grey_levels_stay_floats(make_run):
+    run_dir = make_run()
+    write_split(run_dir, "train", [(0, 0, grey(51)), (1, 0, grey(102))])
+    faces = load_split(run_dir, "train")
+    faces.pixels[1, 47, 47, 0] = 0.3
+    assert faces.in_grey_levels() is faces
+    assert (next(faces.pixel_parts()) == faces.pixels).all()

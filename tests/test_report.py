@@ -189,6 +189,7 @@ def write_history(run_dir: RunDirectory) -> None:
         "stopped_early": False,
         "resumed_at_epochs": [2],
         "seconds": 75.0,
+        "is_streamed": True,
     }
     write(run_dir.history_json, history)
     finish(run_dir, "train_model")
@@ -317,6 +318,7 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "The weights of epoch 3 were kept, the best on validation; training ran to the end after 3. "
         "It was interrupted and resumed at epoch 2.",
         "Parameters 1,234,567",
+        "Data streamed from disk",
         "resumed at 2",
         "chosen: 3",
         "Mistaken for sad",
