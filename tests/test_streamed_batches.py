@@ -1,6 +1,7 @@
 import logging
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny_faces import cut_split, write_faces
 
@@ -155,14 +156,14 @@ def test_a_streamed_training_that_died_ends_as_an_unbroken_one(make_run, monkeyp
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3), (one.epoch, name)
 
 
-def test_a_part_damaged_in_the_middle_is_a_dataset_error_in_words(make_run):
+def test_pixels_damaged_in_the_middle_of_an_epoch_are_a_dataset_error_in_words(make_run):
     run_dir = make_streamed(make_run, epochs=1)
     part = run_dir.faces / "split=train" / "part-00001.parquet"
+    pixels = pq.read_metadata(part).row_group(2).column(5)
+    assert pixels.path_in_schema == "pixels.list.element"
     content = bytearray(part.read_bytes())
-    content[len(content) // 4 : len(content) // 2] = b"\xff" * (len(content) // 2 - len(content) // 4)
+    content[pixels.dictionary_page_offset : pixels.dictionary_page_offset + 40] = b"\xff" * 40
     part.write_bytes(content)
-    with pytest.raises(
-        DatasetError, match=r"part-00001.parquet cannot be read as Parquet .* run preprocess_faces again"
-    ):
+    with pytest.raises(DatasetError, match=r"part-00001.parquet cannot be read as Parquet .* run preprocess_faces"):
         training.run(run_dir)
     assert run_dir.attempts("train_model")[0].status == "refused"
