@@ -10,6 +10,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -97,8 +98,19 @@ def run(run_dir: RunDirectory) -> History:
     return history
 
 
-def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
-    """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
+def train(
+    faces: Faces,
+    validation: Faces,
+    settings: RunSettings,
+    run_dir: RunDirectory,
+    *,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+) -> tuple[Any, History]:
+    """The best model, uncompiled and in float32 whatever it was trained in, and how it came about.
+
+    on_epoch is told each epoch before its checkpoint is written, so that no resumed training has one untold. What it
+    raises ends the training.
+    """
     keras = import_keras()
     use_cores()
     keras.utils.set_random_seed(settings.seed)
@@ -119,6 +131,7 @@ def train(faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDi
         record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(batches.steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
         _log.info("%s", _progress_line(progress.epochs, settings.epochs))
+        on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.network.variables)
         save_checkpoint(
