@@ -20,9 +20,8 @@ STEPS = (
     "preprocess_faces",
     "plan_trials",
     "run_trials",
-    "choose_settings",
 )
-"""The lanes of run_trials follow it as `run_trials-0`, ..."""
+"""The lanes of run_trials are recorded as `run_trials-0`, ... What runs beside the page itself is not told in it."""
 
 _MOST_POINTS = 1000
 
@@ -133,28 +132,32 @@ def history_chart(trials: Sequence[TrialRecord]) -> LineChart | None:
 
 def _steps(attempts: Mapping[str, Sequence[Attempt]]) -> tuple[tuple[str, str], ...]:
     lanes = sorted((step for step in attempts if step.startswith("run_trials-")), key=lambda step: (len(step), step))
-    at = STEPS.index("run_trials")
-    steps = (*STEPS[:at], *(lanes or ["run_trials"]), *STEPS[at + 1 :])
+    steps = (*STEPS[:-1], *(lanes or STEPS[-1:]))
     return tuple((step, attempts[step][-1].status if attempts.get(step) else "not reached") for step in steps)
 
 
 def _verdict(
     record: StudyRecord | None, attempts: Mapping[str, Sequence[Attempt]], steps: Sequence[tuple[str, str]]
 ) -> tuple[Literal["accepted", "refused", "failed"], str, str]:
-    """The best trial where there is one, otherwise the step that stopped the run and its reason."""
+    """The best trial where there is one, otherwise the step that stopped the run, and its reason."""
     stopped = next((step for step, status in steps if status not in ("succeeded", "not reached")), None)
     attempt = attempts[stopped][-1] if stopped else None
     why = f"{stopped} {attempt.status}: {attempt.reason or 'its process was killed'}" if attempt else ""
+    reason = f"{_told(record)} {why}".strip() if record else why
     if record and record.best:
-        counts = ", ".join(
-            f"{count} {state}"
-            for state in ("complete", "pruned", "failed", "unfinished", "waiting")
-            if (count := sum(trial.state == state for trial in record.trials))
-        )
-        told = f"{len(record.trials)} trials of {record.epochs_per_trial} epochs: {counts}. {why}"
-        return "accepted", f"Trial {record.best.trial} is best", told.strip()
-    outcome: Literal["refused", "failed"] = "refused" if attempt and attempt.status == "refused" else "failed"
-    return outcome, f"{outcome.capitalize()} in {stopped}" if stopped else "No trial was completed", why
+        return "accepted", f"Trial {record.best.trial} is best", reason
+    if attempt is None:
+        return "failed", "No trial was completed", reason
+    return "refused" if attempt.status == "refused" else "failed", f"Stopped in {stopped}", reason
+
+
+def _told(record: StudyRecord) -> str:
+    counts = ", ".join(
+        f"{count} {state}"
+        for state in ("complete", "pruned", "failed", "unfinished", "waiting")
+        if (count := sum(trial.state == state for trial in record.trials))
+    )
+    return f"Trials: {counts}; {record.epochs_per_trial} epochs each at most."
 
 
 def _line(trial: TrialRecord, columns: Sequence[str], best: BestSettings | None) -> TrialLine:

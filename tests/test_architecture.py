@@ -86,8 +86,10 @@ def test_every_chosen_requirement_is_pinned_and_has_its_reason():
     assert "pyspark-client" not in lock
 
 
-def test_the_readme_holds_the_tables_of_settings():
+@pytest.mark.parametrize(
+    ("form_fields", "module"),
+    [(RunSettings.form_fields(), "settings"), (TuningSettings.study_fields(), "tuning_settings")],
+)
+def test_the_readme_holds_the_tables_of_settings(form_fields, module):
     readme = (PROJECT / "README.md").read_text()
-    assert markdown_table(RunSettings.form_fields()) in readme, "renew it with python -m fer_tasks.settings"
-    study = markdown_table(TuningSettings.study_fields())
-    assert study in readme, "renew it with python -m fer_tasks.tuning_settings"
+    assert markdown_table(form_fields) in readme, f"renew it with python -m fer_tasks.{module}"

@@ -2,8 +2,14 @@
 
 import json
 import multiprocessing
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -19,6 +25,7 @@ from fer_tasks.study_page import history_chart, make_command
 from fer_tasks.study_record import StudyRecord, TrialRecord
 from fer_tasks.tuning_settings import TuningSettings
 
+PROJECT = Path(__file__).resolve().parent.parent
 SPACE = {
     "learning_rate": optuna.distributions.FloatDistribution(0.005, 0.5, log=True),
     "batch_size": optuna.distributions.CategoricalDistribution((32, 64, 128, 256)),
@@ -197,13 +204,12 @@ def test_a_diverged_trial_is_stopped_with_its_reason_and_nothing_to_choose_is_sa
     with pytest.raises(TrainingError, match=r"No trial of the study 'study' was completed"):
         study_record.run(run_dir)
     html = study_report.run(run_dir).read_text()
-    assert "Refused in choose_settings" in html
+    assert "No trial was completed" in html
+    assert "Trials: 1 pruned; 2 epochs each at most." in html
     assert "make run" not in html
 
 
 def claim_all(folder, lane, found):
-    import os
-
     os.environ["FER_RUNS_FOLDER"] = folder
     run_dir = RunDirectory.for_run_id("first")
     while trial := study.claim(opened(run_dir), f"first {lane}", seed=1):
@@ -259,6 +265,27 @@ def test_what_a_killed_run_left_open_goes_on_in_the_next_as_another_trial(make_s
     assert numbers[2].user_attrs["tries"] == 1
 
 
+def test_a_killed_lane_goes_on_with_its_trial_from_the_last_epoch(make_search, tmp_path):
+    run_dir = make_search(num_trials=1, epochs_per_trial=6)
+    study.run(run_dir)
+    trial_dir = RunDirectory.for_study("study").trial(0)
+    script = f"from fer_tasks import trials, run_directory as r; trials.run(r.RunDirectory({str(run_dir)!r}), 0)"
+    lane = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stderr=subprocess.DEVNULL)
+    try:
+        while not (trial_dir.checkpoint_folder / "last_epoch.npz").exists() and lane.poll() is None:
+            time.sleep(0.02)
+    finally:
+        lane.kill()
+        assert lane.wait() == -signal.SIGKILL
+    assert states(opened(run_dir)) == ["RUNNING"]
+    assert trials.run(run_dir, 0) == 1
+    ended = opened(run_dir).trials[0]
+    assert (ended.state.name, sorted(ended.intermediate_values)) == ("COMPLETE", [1, 2, 3, 4, 5, 6])
+    assert ended.user_attrs["tries"] == 2
+    assert len(json.loads(trial_dir.history_json.read_text())["resumed_at_epochs"]) == 1
+    assert [attempt.status for attempt in run_dir.attempts("run_trials-0")] == ["running", "succeeded"]
+
+
 def test_a_trial_that_cannot_be_run_is_given_up_and_replaced(make_search):
     run_dir = make_search(num_trials=1)
     study.run(run_dir)
@@ -284,7 +311,7 @@ def test_the_page_escapes_what_it_shows_and_tells_a_run_that_did_not_come_to_tri
     record = run_dir.load_json(run_dir.study_json, StudyRecord)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)" in html
-    assert "8 trials of 1 epochs: 6 complete, 1 failed, 1 waiting." in html
+    assert "Trials: 6 complete, 1 failed, 1 waiting; 1 epochs each at most." in html
     assert "Trial 4 is best" in html
     assert sum(record.importances.values()) == pytest.approx(1.0)
     for name in record.importances:
@@ -293,7 +320,7 @@ def test_the_page_escapes_what_it_shows_and_tells_a_run_that_did_not_come_to_tri
     with pytest.raises(SettingsError), make_search("second").attempt("plan_trials"):
         raise SettingsError("begun <differently>")
     html = study_report.run(RunDirectory.for_run_id("second")).read_text()
-    assert "Refused in plan_trials" in html
+    assert "Stopped in plan_trials" in html
     assert "begun &lt;differently&gt;" in html
     assert not RunDirectory.for_run_id("second").study_json.exists()
 
@@ -313,8 +340,6 @@ def test_the_history_chart_shows_every_accuracy_and_the_best_completed_so_far():
 
 
 def test_the_command_survives_the_shell_and_make(tmp_path):
-    import subprocess
-
     (tmp_path / "Makefile").write_text('export CONF ?= {}\nrun:\n\t@printf %s "$$CONF"\n')
     conf = {"dataset": "/data/it's $HOME here.csv", "learning_rate": 0.02}
     command = ["bash", "-c", make_command(conf).replace("make run", "make -s run")]
