@@ -52,7 +52,7 @@ def fer_tuning() -> None:
         return study.run(RunDirectory.for_run_id(run_id))
 
     @task(execution_timeout=timedelta(days=7))
-    def run_trials(lane: int, run_id: str = "") -> int:
+    def run_trials(lane: int, run_id: str) -> int:
         from fer_tasks import trials
 
         return trials.run(RunDirectory.for_run_id(run_id), lane)

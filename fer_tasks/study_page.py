@@ -104,7 +104,7 @@ def history_chart(trials: Sequence[TrialRecord]) -> LineChart | None:
         return None
     accuracies = [trial.validation_accuracy or 0.0 for trial in tried]
     completed = [
-        accuracy if trial.state == "complete" else -math.inf for trial, accuracy in zip(tried, accuracies, strict=True)
+        value if trial.state == "complete" else -math.inf for trial, value in zip(tried, accuracies, strict=True)
     ]
     best_so_far = list(itertools.accumulate(completed, max))
     at_best = completed.index(max(completed)) if max(completed) > 0 else accuracies.index(max(accuracies))
@@ -118,8 +118,7 @@ def history_chart(trials: Sequence[TrialRecord]) -> LineChart | None:
     )
     return replace(
         chart,
-        description=f"Validation accuracy of {len(tried)} trials; {accuracies[at_best]:.1%} in trial "
-        f"{tried[at_best].number}.",
+        description=f"Accuracy of {len(tried)} trials; {accuracies[at_best]:.1%} in trial {tried[at_best].number}.",
         x_title="trial",
         x_ticks=tuple(Tick(tick.at, str(tried[int(tick.text) - 1].number)) for tick in chart.x_ticks),
         series=tuple(

@@ -98,19 +98,19 @@ def run(run_dir: RunDirectory) -> History:
     return history
 
 
-def train(
-    faces: Faces,
-    validation: Faces,
-    settings: RunSettings,
-    run_dir: RunDirectory,
-    *,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
-) -> tuple[Any, History]:
-    """The best model, uncompiled and in float32 whatever it was trained in, and how it came about.
+OnEpoch = Callable[[EpochRecord], None]
+"""Is told each epoch before its checkpoint is written, so that no resumed training has one untold. What it raises ends
+the training."""
 
-    on_epoch is told each epoch before its checkpoint is written, so that no resumed training has one untold. What it
-    raises ends the training.
-    """
+
+def _go_on(record: EpochRecord) -> None:
+    """The OnEpoch of a training that nobody watches."""
+
+
+def train(
+    faces: Faces, validation: Faces, settings: RunSettings, run_dir: RunDirectory, *, on_epoch: OnEpoch = _go_on
+) -> tuple[Any, History]:
+    """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
     keras = import_keras()
     use_cores()
     keras.utils.set_random_seed(settings.seed)
@@ -134,12 +134,7 @@ def train(
         on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.network.variables)
-        save_checkpoint(
-            run_dir,
-            TrainingCheckpoint(
-                fingerprint, asdict(progress), _values(model.variables), _values(model.optimizer.variables), best
-            ),
-        )
+        save_checkpoint(run_dir, _checkpoint(model, fingerprint, progress, best))
     return _finished_model(settings, best), _history(model, precision, progress, settings)
 
 
@@ -207,6 +202,12 @@ def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progre
     if next_epoch not in progress.resumed_at_epochs:
         progress = replace(progress, resumed_at_epochs=(*progress.resumed_at_epochs, next_epoch))
     return progress, checkpoint.best
+
+
+def _checkpoint(model: Any, fingerprint: str, progress: Progress, best: Arrays) -> TrainingCheckpoint:
+    return TrainingCheckpoint(
+        fingerprint, asdict(progress), _values(model.variables), _values(model.optimizer.variables), best
+    )
 
 
 def _train_epoch(

@@ -135,7 +135,8 @@ def test_the_search_spreads_its_trials_and_publishes_whatever_happens(dags):
     }
     rules = {task.task_id: task.trigger_rule for task in search.tasks if task.trigger_rule != "all_success"}
     assert rules == {"choose_settings": "none_failed", "publish_study": "all_done"}
-    assert search.get_task("run_trials").is_mapped
+    lane = search.get_task("run_trials").unmap({"op_kwargs": {"lane": 1}})
+    assert (lane.task_id, lane.op_kwargs) == ("run_trials", {"lane": 1})
     assert (search.schedule, search.catchup, search.max_active_runs) == (None, False, 1)
     assert all(task.execution_timeout is not None and task.retries == 2 for task in search.tasks)
 
