@@ -209,28 +209,30 @@ def test_a_diverged_trial_is_stopped_with_its_reason_and_nothing_to_choose_is_sa
     assert "make run" not in html
 
 
-def claim_all(folder, lane, found):
+def claim_all(folder, lane, found, start):
     os.environ["FER_RUNS_FOLDER"] = folder
     run_dir = RunDirectory.for_run_id("first")
-    while trial := study.claim(opened(run_dir), f"first {lane}", seed=1):
+    shared = opened(run_dir)
+    start.wait(120)
+    while trial := study.claim(shared, f"first {lane}", seed=1):
         found.put(trial.number)
-        opened(run_dir).tell(trial, 0.5)
+        shared.tell(trial, 0.5)
 
 
 def test_two_lanes_never_take_the_same_trial_and_never_one_too_many(make_search, tmp_path):
-    run_dir = make_search(num_trials=20)
+    run_dir = make_search(num_trials=40)
     study.run(run_dir)
     spawn = multiprocessing.get_context("spawn")
-    found = spawn.Queue()
-    lanes = [spawn.Process(target=claim_all, args=(str(tmp_path), lane, found)) for lane in range(2)]
+    found, start = spawn.Queue(), spawn.Barrier(2)
+    lanes = [spawn.Process(target=claim_all, args=(str(tmp_path), lane, found, start)) for lane in range(2)]
     for lane in lanes:
         lane.start()
-    numbers = [found.get(timeout=120) for _ in range(20)]
+    numbers = [found.get(timeout=120) for _ in range(40)]
     for lane in lanes:
         lane.join(60)
-    assert sorted(numbers) == list(range(20))
+    assert sorted(numbers) == list(range(40))
     assert found.empty()
-    assert states(opened(run_dir)) == ["COMPLETE"] * 20
+    assert states(opened(run_dir)) == ["COMPLETE"] * 40
 
 
 def test_a_lane_goes_on_with_its_own_open_trial_and_no_other_lane_does(make_search):
