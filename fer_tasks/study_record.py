@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from fer_tasks.errors import TrainingError
@@ -47,7 +47,8 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class BestSettings:
-    """conf: what a trigger of fer_training needs to train with the settings of `trial`; defaults are left out."""
+    """conf: what a trigger of fer_training needs to train with the settings of `trial`: those that were searched, and
+    of the others those that are no default."""
 
     trial: int
     validation_accuracy: float
@@ -99,7 +100,7 @@ def best_settings(study: "Study", tuning: TuningSettings) -> BestSettings | None
     if not complete:
         return None
     best = min(complete, key=lambda trial: (-_accuracy(trial), trial.number))
-    return BestSettings(best.number, _accuracy(best), conf_of(replace(tuning.base, **best.params)))
+    return BestSettings(best.number, _accuracy(best), conf_of(tuning.base) | best.params)
 
 
 def conf_of(settings: RunSettings) -> dict[str, Any]:

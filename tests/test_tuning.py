@@ -131,6 +131,7 @@ def test_a_study_is_run_chosen_from_and_published(make_search):
     assert not trial_dir.faces.exists()
 
     conf = study_record.run(run_dir)
+    assert list(conf) == ["architecture", "augment", "precision", *VALUES]
     tried = RunSettings.from_params(conf)
     best = max(done.trials, key=lambda trial: (trial.value, -trial.number))
     assert {name: getattr(tried, name) for name in VALUES} == best.params
@@ -233,6 +234,15 @@ def test_two_lanes_never_take_the_same_trial_and_never_one_too_many(make_search,
     assert sorted(numbers) == list(range(40))
     assert found.empty()
     assert states(opened(run_dir)) == ["COMPLETE"] * 40
+
+
+def test_a_database_may_keep_the_study(make_search, tmp_path, monkeypatch):
+    run_dir = make_search()
+    monkeypatch.setenv("FER_OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'studies.db'}")
+    assert study.run(run_dir) == [0, 1]
+    claimed = [study.claim(opened(run_dir), f"first {lane}", seed=1) for lane in range(3)]
+    assert [trial and trial.number for trial in claimed] == [0, 1, None]
+    assert not RunDirectory.for_study("study").study_journal.exists()
 
 
 def test_a_lane_goes_on_with_its_own_open_trial_and_no_other_lane_does(make_search):
