@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_TRIES = 2
-"""A trial that was stopped midway so often is not tried again: it may be what stops it."""
+"""A trial that was stopped so often without finishing an epoch is not tried again: it may be what stops it."""
 
 _RANDOM_TRIALS = 5
 _FULL_TRIALS_BEFORE_PRUNING = 3
@@ -121,7 +121,7 @@ def _open_trial(study: "Study", frozen: "FrozenTrial", seed: int) -> "Trial":
 def _requeue(study: "Study", left: "FrozenTrial", seed: int) -> None:
     trial, tries = _open_trial(study, left, seed), left.user_attrs.get("tries", 0)
     if tries >= MAX_TRIES:
-        fail(study, trial, f"stopped midway {tries} times")
+        fail(study, trial, f"stopped {tries} times without finishing an epoch")
         return
     number = len(study.trials)
     fail(study, trial, f"stopped midway; goes on as trial {number}")

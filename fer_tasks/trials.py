@@ -41,16 +41,16 @@ def run(run_dir: RunDirectory, lane: int) -> int:
 
 
 def run_trial(study: "Study", trial: "Trial", tuning: TuningSettings, faces: Faces, validation: Faces) -> None:
-    """Train and judge one claimed trial. What stops it twice makes it a failed one, and another takes its place."""
+    """Train and judge one claimed trial. Stopped twice without an epoch between, it fails and is replaced."""
     tries = trial.user_attrs.get("tries", 0) + 1
     if tries > MAX_TRIES:
-        _replace(study, trial, f"stopped midway {MAX_TRIES} times")
+        _replace(study, trial, f"stopped {MAX_TRIES} times without finishing an epoch")
         return
     trial.set_user_attr("tries", tries)
     try:
         _train_and_tell(study, trial, tuning, faces, validation)
     except Exception as error:
-        if tries < MAX_TRIES:
+        if trial.user_attrs["tries"] < MAX_TRIES:
             raise
         _replace(study, trial, f"{type(error).__name__}: {error}")
 
@@ -71,6 +71,7 @@ def _train_and_tell(study: "Study", trial: "Trial", tuning: TuningSettings, face
 
     def report(record: EpochRecord) -> None:
         trial.report(record.val_accuracy, record.epoch)
+        trial.set_user_attr("tries", 0)
         if record.epoch < settings.epochs and trial.should_prune():
             raise TrialPruned(f"below the median of the others after epoch {record.epoch}")
 

@@ -293,7 +293,7 @@ def test_a_killed_lane_goes_on_with_its_trial_from_the_last_epoch(make_search, t
     assert trials.run(run_dir, 0) == 1
     ended = opened(run_dir).trials[0]
     assert (ended.state.name, sorted(ended.intermediate_values)) == ("COMPLETE", [1, 2, 3, 4, 5, 6])
-    assert ended.user_attrs["tries"] == 2
+    assert ended.user_attrs["tries"] == 0
     assert len(json.loads(trial_dir.history_json.read_text())["resumed_at_epochs"]) == 1
     assert [attempt.status for attempt in run_dir.attempts("run_trials-0")] == ["running", "succeeded"]
 
