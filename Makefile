@@ -17,7 +17,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install run ui test test-all check format lock bench clean
+.PHONY: help install run tune ui test test-all check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ install: $(INSTALLED) ## make .venv with the locked requirements
 
 run: $(INSTALLED) ## train once in the foreground; CONF='{"epochs": 3}' overrides any setting
 	@$(BIN)/python -m launcher.run --conf "$$CONF"
+
+tune: $(INSTALLED) ## search for better settings; CONF='{"num_trials": 30}' overrides any setting
+	@$(BIN)/python -m launcher.run --dag fer_tuning --conf "$$CONF"
 
 ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
 	@$(BIN)/python -m launcher.ui

@@ -14,6 +14,18 @@ promote_model       | registry                    | model, gate.json          | 
 reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
+The search for settings (fer_tuning) has the first four steps, start_run writing tuning.json too, and then
+
+step                | module                      | reads                     | writes
+--------------------|-----------------------------|---------------------------|-------
+plan_trials         | study                       | tuning.json, the study    | the study: trials that wait
+run_trials          | trials                      | faces: train, validation  | the study, trials/<number>/
+choose_settings     | study_record                | the study                 | best_settings.json
+publish_study       | study_report                | the study, steps/         | study.json, study.html
+
+The study is an Optuna study, in studies/<name>/journal.log unless FER_OPTUNA_STORAGE names a database. Its trials train
+in studies/<name>/trials/<number>/ and leave settings.json and history.json there.
+
 The two lists are quarantine.parquet and exclusions.parquet.
 
 The faces of the test split are read by evaluate_model and what comes after it, never before.

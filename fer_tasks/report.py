@@ -58,8 +58,8 @@ def run(run_dir: RunDirectory) -> Path:
     return report_html
 
 
-def render(page: ReportPage) -> str:
-    """The page as HTML. Raises ReportError when it would be larger than 3 MB."""
+def render(page: object, template: str = "report.html.j2") -> str:
+    """A page as HTML, by the template of its kind. Raises ReportError when it would be larger than 3 MB."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -70,7 +70,7 @@ def render(page: ReportPage) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
-    html = environment.get_template("report.html.j2").render(page=page)
+    html = environment.get_template(template).render(page=page)
     if len(html.encode(errors="backslashreplace")) > MAX_BYTES:
         raise ReportError(f"The report would have {len(html):,} bytes, at most {MAX_BYTES:,} are allowed.")
     return html

@@ -75,6 +75,25 @@ class RunDirectory:
     promotion_json = property(lambda self: self.root / "promotion.json")
     lineage_json = property(lambda self: self.root / "lineage.json")
     report_html = property(lambda self: self.root / "report.html")
+    tuning_json = property(lambda self: self.root / "tuning.json")
+    best_settings_json = property(lambda self: self.root / "best_settings.json")
+    study_json = property(lambda self: self.root / "study.json")
+    study_html = property(lambda self: self.root / "study.html")
+    study_journal = property(lambda self: self.root / "journal.log")
+
+    @classmethod
+    def for_study(cls, study_name: str) -> "RunDirectory":
+        """Folder of a study, which several runs may go on with: its journal and its trials."""
+        return cls(cls.for_run_id("studies").root / study_name)
+
+    def trial(self, number: int) -> "RunDirectory":
+        """Folder of a trial of this study, where it trains."""
+        return RunDirectory(self.root / "trials" / str(number))
+
+    @property
+    def page(self) -> Path | None:
+        """What a person reads about the run: its report, or the page of its study; None before there is one."""
+        return next((path for path in (self.report_html, self.study_html) if path.exists()), None)
 
     def load_settings(self) -> RunSettings:
         """The run's settings, as `start_run` wrote them."""

@@ -6,18 +6,16 @@ DAG processor imports it at every parse.
 
 import difflib
 import json
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from fer_tasks.errors import SettingsError
 from fer_tasks.presets import PRESETS, preset_for
+from fer_tasks.setting_fields import check, form_value, setting
 
-
-def _setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
-    return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
+if TYPE_CHECKING:
+    from fer_tasks.run_directory import RunDirectory
 
 
 def _recipe(name: str, title: str, help_text: str, **schema: Any) -> Any:
@@ -28,15 +26,6 @@ def _recipe(name: str, title: str, help_text: str, **schema: Any) -> Any:
     )
 
 
-_JSON_TYPES: dict[Any, str | list[str]] = {
-    str: "string",
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-    str | None: ["null", "string"],  # Airflow's form takes an empty field for null, and refuses it elsewhere
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Everything a user may choose for one run.
@@ -45,7 +34,7 @@ class RunSettings:
     `True` for an integer) or a value out of range.
     """
 
-    dataset: str = _setting(
+    dataset: str = setting(
         "sample",
         "Data",
         "Data set",
@@ -53,17 +42,17 @@ class RunSettings:
         "an image folder (`train/<emotion>/*`, `test/<emotion>/*`) or a zip of one of these.",
         minLength=1,
     )
-    dataset_sha256: str | None = _setting(
+    dataset_sha256: str | None = setting(
         None,
         "Data",
         "Expected SHA-256",
         "Blocks the run when the data set's fingerprint is another one. `null`, or an empty field: not checked.",
         pattern="^[0-9a-f]{64}$",
     )
-    sample_images: int = _setting(
+    sample_images: int = setting(
         1050, "Data", "Sample images", "How many faces `sample` draws.", minimum=350, maximum=100_000
     )
-    validation_share: float = _setting(
+    validation_share: float = setting(
         0.1,
         "Data",
         "Validation share",
@@ -71,9 +60,9 @@ class RunSettings:
         minimum=0.02,
         maximum=0.5,
     )
-    seed: int = _setting(7, "Data", "Seed", "Decides every random choice of the run.", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(7, "Data", "Seed", "Decides every random choice of the run.", minimum=0, maximum=2**31 - 1)
 
-    max_quarantine_share: float = _setting(
+    max_quarantine_share: float = setting(
         0.02,
         "Data quality",
         "Largest quarantined share",
@@ -81,7 +70,7 @@ class RunSettings:
         minimum=0.0,
         maximum=1.0,
     )
-    min_images_per_emotion: int = _setting(
+    min_images_per_emotion: int = setting(
         50,
         "Data quality",
         "Fewest training images an emotion",
@@ -89,7 +78,7 @@ class RunSettings:
         minimum=1,
         maximum=1_000_000,
     )
-    min_image_side: int = _setting(
+    min_image_side: int = setting(
         8,
         "Data quality",
         "Smallest image side (pixels)",
@@ -97,7 +86,7 @@ class RunSettings:
         minimum=1,
         maximum=1024,
     )
-    max_image_megapixels: int = _setting(
+    max_image_megapixels: int = setting(
         50,
         "Data quality",
         "Largest image (megapixels)",
@@ -105,49 +94,49 @@ class RunSettings:
         minimum=1,
         maximum=1000,
     )
-    drop_leaked: bool = _setting(
+    drop_leaked: bool = setting(
         True,
         "Data quality",
         "Drop leaked training images",
         "Drops a training image whose pixels also stand in validation or test.",
     )
-    drop_duplicates: bool = _setting(
+    drop_duplicates: bool = setting(
         True, "Data quality", "Drop duplicates", "Keeps one of several training images with equal pixels."
     )
-    drop_conflicting: bool = _setting(
+    drop_conflicting: bool = setting(
         True,
         "Data quality",
         "Drop conflicting labels",
         "Drops training images with equal pixels and different labels, all of them.",
     )
-    data_docs: bool = _setting(
+    data_docs: bool = setting(
         False,
         "Data quality",
         "Great Expectations Data Docs",
         "Also writes GX's own pages beside the report. Viewing them needs a network: they load from CDNs.",
     )
 
-    denoise: str = _setting(
+    denoise: str = setting(
         "none",
         "Preprocessing",
         "Noise reduction",
         "Filter applied to every face. At 48x48 most of them cost accuracy.",
         enum=["none", "median", "gaussian", "nlmeans"],
     )
-    contrast: str = _setting(
+    contrast: str = setting(
         "none",
         "Preprocessing",
         "Contrast",
         "Histogram equalisation of every face, global or adaptive (CLAHE).",
         enum=["none", "equalize", "clahe"],
     )
-    balance_emotions: bool = _setting(
+    balance_emotions: bool = setting(
         False,
         "Preprocessing",
         "Balance emotions in Spark",
         "Adds changed copies (flip, shift, rotation, brightness) of training images of the rarer emotions.",
     )
-    max_copies: int = _setting(
+    max_copies: int = setting(
         4,
         "Preprocessing",
         "Most copies of one image",
@@ -156,7 +145,7 @@ class RunSettings:
         maximum=20,
     )
 
-    preset: str = _setting(
+    preset: str = setting(
         "auto",
         "Training",
         "Preset",
@@ -164,7 +153,7 @@ class RunSettings:
         "initial weights, else `sample` for the drawn faces, a matter of seconds, else `fer2013`.",
         enum=["auto", *PRESETS],
     )
-    architecture: str = _setting(
+    architecture: str = setting(
         "resnet",
         "Training",
         "Network",
@@ -172,7 +161,7 @@ class RunSettings:
         "convolutions, max-pooling and dense layers.",
         enum=["resnet", "paper_cnn"],
     )
-    initial_weights: str = _setting(
+    initial_weights: str = setting(
         "none",
         "Training",
         "Initial weights",
@@ -180,7 +169,7 @@ class RunSettings:
         "Or the path of a run's folder or a .keras file.",
         minLength=1,
     )
-    frozen_stages: int = _setting(
+    frozen_stages: int = setting(
         0,
         "Training",
         "Frozen stages",
@@ -216,13 +205,13 @@ class RunSettings:
         minimum=0.0,
         maximum=1.0,
     )
-    augment: bool = _setting(
+    augment: bool = setting(
         True,
         "Training",
         "Augment on the fly",
         "Random flip, shift, rotation, zoom, contrast and erasing of each training image in each epoch.",
     )
-    class_weights: bool = _setting(
+    class_weights: bool = setting(
         False, "Training", "Class weights", "Weighs rare emotions up in the loss, inversely to their number."
     )
     patience: int = _recipe(
@@ -232,7 +221,7 @@ class RunSettings:
         minimum=1,
         maximum=1000,
     )
-    precision: str = _setting(
+    precision: str = setting(
         "auto",
         "Training",
         "Arithmetic",
@@ -240,7 +229,7 @@ class RunSettings:
         enum=["auto", "float32", "mixed_bfloat16"],
     )
 
-    memory_limit_mb: int = _setting(
+    memory_limit_mb: int = setting(
         2048,
         "Training",
         "Memory for training images (MB)",
@@ -250,7 +239,7 @@ class RunSettings:
         maximum=1_000_000,
     )
 
-    test_time_augmentation: bool = _setting(
+    test_time_augmentation: bool = setting(
         True,
         "Evaluation",
         "Test-time augmentation",
@@ -258,7 +247,7 @@ class RunSettings:
         "shows the accuracy without it.",
     )
 
-    min_accuracy: float = _setting(
+    min_accuracy: float = setting(
         0.60,
         "Gate",
         "Minimum test accuracy",
@@ -266,7 +255,7 @@ class RunSettings:
         minimum=0.0,
         maximum=1.0,
     )
-    registered_model: str = _setting(
+    registered_model: str = setting(
         "fer-classifier",
         "Gate",
         "Registered model",
@@ -274,10 +263,10 @@ class RunSettings:
         pattern="^[A-Za-z0-9_.-]{1,100}$",
     )
 
-    lime_samples: int = _setting(
+    lime_samples: int = setting(
         1000, "Explanation", "LIME samples", "Disturbed copies of an image an explanation.", minimum=50, maximum=20_000
     )
-    lime_grid: int = _setting(
+    lime_grid: int = setting(
         6,
         "Explanation",
         "LIME regions a side",
@@ -285,7 +274,7 @@ class RunSettings:
         minimum=3,
         maximum=12,
     )
-    lime_fill: str = _setting(
+    lime_fill: str = setting(
         "mean",
         "Explanation",
         "LIME fill",
@@ -295,10 +284,10 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            _check(spec.name, getattr(self, spec.name), spec.type, spec.metadata["schema"])
+            check(spec.name, getattr(self, spec.name), spec.type, spec.metadata["schema"])
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "RunSettings":
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Settings from a JSON object (a trigger's conf, a file); the preset fills what it leaves open.
 
         An integer may stand for a number; nothing else is converted. Raises SettingsError for an unknown name, a wrong
@@ -325,12 +314,16 @@ class RunSettings:
         """The JSON object that `from_params` turns back into these settings."""
         return asdict(self)
 
+    def save(self, run_dir: "RunDirectory") -> None:
+        """Write settings.json, which `RunDirectory.load_settings` reads."""
+        run_dir.save_json(run_dir.settings_json, self.to_params())
+
     @classmethod
     def form_fields(cls) -> dict[str, dict[str, Any]]:
         """{setting: {default, type, title, description_md, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
         return {
             spec.name: {
-                **_form_value(spec),
+                **form_value(spec),
                 "title": spec.metadata["title"],
                 "description_md": spec.metadata["help"],
                 "section": spec.metadata["section"],
@@ -340,40 +333,11 @@ class RunSettings:
         }
 
 
-def _form_value(spec: "Field[Any]") -> dict[str, Any]:
-    """Default and JSON type; what a preset fills may stay empty."""
-    if spec.metadata.get("preset"):
-        return {"default": None, "type": ["null", _JSON_TYPES[spec.type]]}
-    return {"default": spec.default, "type": _JSON_TYPES[spec.type]}
-
-
-def _check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
-    """Raise SettingsError unless value has exactly the expected type and keeps the schema's bounds."""
-    if expected == str | None:
-        if value is None:
-            return
-        expected = str
-    if type(value) is not expected or (expected is float and not math.isfinite(value)):
-        article = "an" if expected is int else "a"
-        raise SettingsError(
-            f"Setting {name!r} is {value!r} ({type(value).__name__}); expected {article} {_JSON_TYPES[expected]}."
-        )
-    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    if expected in (int, float) and not low <= value <= high:
-        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {low} to {high}.")
-    if "enum" in schema and value not in schema["enum"]:
-        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {', '.join(schema['enum'])}.")
-    if expected is str and len(value) < schema.get("minLength", 0):
-        raise SettingsError(f"Setting {name!r} is empty; give it a value.")
-    if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
-        raise SettingsError(f"Setting {name!r} is {value!r}; it must match {schema['pattern']}.")
-
-
-def markdown_table() -> str:
-    """The README's table of settings; `python -m fer_tasks.settings` prints it."""
+def markdown_table(form_fields: Mapping[str, Mapping[str, Any]]) -> str:
+    """A form's fields as a table of the README; `python -m fer_tasks.settings` prints that of RunSettings."""
     rows = ["| Setting | Default | Allowed | What it does |", "| --- | --- | --- | --- |"]
     section = None
-    for name, form in RunSettings.form_fields().items():
+    for name, form in form_fields.items():
         if form["section"] != section:
             section = form["section"]
             rows.append(f"| **{section}** | | | |")
@@ -396,4 +360,4 @@ def _allowed(form: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown_table())
+    print(markdown_table(RunSettings.form_fields()))

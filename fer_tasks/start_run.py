@@ -12,20 +12,21 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
 
-def run(run_id: str, params: Mapping[str, Any]) -> str:
+def run(run_id: str, params: Mapping[str, Any], kind: type[RunSettings] = RunSettings) -> str:
     """Validate the settings and look at the data set, write settings.json, return the run's folder.
 
+    kind: TuningSettings for a search, which also writes tuning.json.
     Raises SettingsError for an unknown, mistyped or out-of-range setting and DatasetError for a data set that is not
     there or is of no known form. A relative data set path is taken from the working directory.
     """
     run_dir = RunDirectory.for_run_id(run_id)
     with run_dir.attempt("start_run"):
-        settings = RunSettings.from_params(params)
+        settings = kind.from_params(params)
         if settings.dataset != "sample":
             settings = replace(settings, dataset=str(open_dataset(settings.dataset).path))
         if settings.initial_weights not in WEIGHTS_BY_NAME:
             settings = replace(settings, initial_weights=_existing(settings.initial_weights))
-        run_dir.save_json(run_dir.settings_json, settings.to_params())
+        settings.save(run_dir)
     return str(run_dir)
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -108,7 +109,18 @@ def run(run_dir: RunDirectory) -> History:
     return history
 
 
-def train(batches: Batches, validation: Faces, settings: RunSettings, run_dir: RunDirectory) -> tuple[Any, History]:
+OnEpoch = Callable[[EpochRecord], None]
+"""Is told each epoch before its checkpoint is written, so that no resumed training has one untold. What it raises ends
+the training."""
+
+
+def _go_on(record: EpochRecord) -> None:
+    """The OnEpoch of a training that nobody watches."""
+
+
+def train(
+    batches: Batches, validation: Faces, settings: RunSettings, run_dir: RunDirectory, *, on_epoch: OnEpoch = _go_on
+) -> tuple[Any, History]:
     """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
     keras = import_keras()
     use_cores()
@@ -131,14 +143,10 @@ def train(batches: Batches, validation: Faces, settings: RunSettings, run_dir: R
         record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
         _log.info("%s", _progress_line(progress.epochs, settings.epochs))
+        on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.network.variables)
-        save_checkpoint(
-            run_dir,
-            TrainingCheckpoint(
-                fingerprint, asdict(progress), _values(model.variables), _values(model.optimizer.variables), best
-            ),
-        )
+        save_checkpoint(run_dir, _checkpoint(model, fingerprint, progress, best))
     return _finished_model(settings, best), _history(model, precision, progress, settings)
 
 
@@ -208,6 +216,12 @@ def _resume(model: Any, run_dir: RunDirectory, fingerprint: str) -> tuple[Progre
     if next_epoch not in progress.resumed_at_epochs:
         progress = replace(progress, resumed_at_epochs=(*progress.resumed_at_epochs, next_epoch))
     return progress, checkpoint.best
+
+
+def _checkpoint(model: Any, fingerprint: str, progress: Progress, best: Arrays) -> TrainingCheckpoint:
+    return TrainingCheckpoint(
+        fingerprint, asdict(progress), _values(model.variables), _values(model.optimizer.variables), best
+    )
 
 
 def _train_epoch(model: Any, judge: Any, batches: Batches, validation: Any, *, epoch: int, rate: float) -> EpochRecord:

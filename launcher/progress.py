@@ -48,7 +48,7 @@ class Progress:
         return sorted(found, key=lambda item: item[2]["started_at"])
 
     def _log_lines(self) -> Iterator[str]:
-        for path in sorted(self._logs.glob("task_id=*/attempt=*.log"), key=lambda path: path.stat().st_mtime):
+        for path in sorted(self._logs.glob("task_id=*/**/attempt=*.log"), key=lambda path: path.stat().st_mtime):
             with path.open("rb") as log:
                 log.seek(self._offsets.get(path, 0))
                 for line in log:

@@ -1,4 +1,4 @@
-"""`make run`: one whole run of a DAG in the foreground. The last printed line is the path of its report.
+"""`make run`: one whole run of a DAG in the foreground. The last printed line is the path of its page.
 
 python -m launcher.run [--dag fer_training] [--conf JSON]
 """
@@ -92,8 +92,8 @@ def _tell_end(status: int, *, run_id: str, log: Path) -> int:
     run_dir = RunDirectory.for_run_id(run_id)
     if status != 0:
         print(_failure_reason(run_dir, log), flush=True)
-    if run_dir.report_html.exists():
-        print(run_dir.report_html)
+    if run_dir.page:
+        print(run_dir.page)
     return status
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_tasks.settings import markdown_table
+from fer_tasks.settings import RunSettings, markdown_table
+from fer_tasks.tuning_settings import TuningSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 FER_TASKS = sorted((PROJECT / "fer_tasks").glob("*.py"))
@@ -38,7 +39,7 @@ def test_imports_point_one_way(path):
 def test_what_the_dag_processor_imports_stays_light():
     script = (
         "import sys\n"
-        "import fer_tasks.settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
+        "import fer_tasks.tuning_settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -50,7 +51,8 @@ def test_importing_the_steps_loads_no_heavy_library():
     modules = ", ".join(f"fer_tasks.{path.stem}" for path in FER_TASKS if path.stem != "__init__")
     script = (
         f"import sys, {modules}\n"
-        "print(sorted({'tensorflow', 'great_expectations', 'mlflow', 'lime', 'pyspark'} & set(sys.modules)))\n"
+        "heavy = {'tensorflow', 'great_expectations', 'mlflow', 'lime', 'pyspark', 'optuna'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
@@ -84,5 +86,10 @@ def test_every_chosen_requirement_is_pinned_and_has_its_reason():
     assert "pyspark-client" not in lock
 
 
-def test_the_readme_holds_the_table_of_settings():
-    assert markdown_table() in (PROJECT / "README.md").read_text(), "renew it with python -m fer_tasks.settings"
+@pytest.mark.parametrize(
+    ("form_fields", "module"),
+    [(RunSettings.form_fields(), "settings"), (TuningSettings.study_fields(), "tuning_settings")],
+)
+def test_the_readme_holds_the_tables_of_settings(form_fields, module):
+    readme = (PROJECT / "README.md").read_text()
+    assert markdown_table(form_fields) in readme, f"renew it with python -m fer_tasks.{module}"

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def dag(tmp_path_factory):
+def dags(tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     os.environ.update(
         {
@@ -27,7 +27,12 @@ def dag(tmp_path_factory):
 
     bag = DagBag(dag_folder=str(PROJECT / "dags"))
     assert bag.import_errors == {}
-    return bag.dags["fer_training"]
+    return bag.dags
+
+
+@pytest.fixture(scope="module")
+def dag(dags):
+    return dags["fer_training"]
 
 
 def test_the_arrows_are_those_of_the_picture(dag):
@@ -89,6 +94,7 @@ def test_a_verdict_is_final_and_a_fault_is_retried(dag, tmp_path, monkeypatch):
 
     class TaskInstance:
         task_id = "ingest_dataset"
+        map_index = -1
 
     context = {"run_id": "manual__1", "ti": TaskInstance()}
     run_dir = RunDirectory.for_run_id("manual__1")
@@ -96,3 +102,46 @@ def test_a_verdict_is_final_and_a_fault_is_retried(dag, tmp_path, monkeypatch):
         with pytest.raises(type(error)), run_dir.attempt("ingest_dataset"):
             raise error
         assert policy.evaluate(RuntimeError("Error code is: 65"), 1, 2, context).action.value == action
+
+
+def test_a_verdict_of_one_lane_is_not_that_of_another(dag, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path))
+    policy = dag.get_task("train_model").retry_policy
+
+    class Lane:
+        task_id = "run_trials"
+
+        def __init__(self, map_index):
+            self.map_index = map_index
+
+    with pytest.raises(DataQualityError), RunDirectory.for_run_id("manual__1").attempt("run_trials-1"):
+        raise DataQualityError("no validation images")
+    for lane, action in ((0, "default"), (1, "fail")):
+        context = {"run_id": "manual__1", "ti": Lane(lane)}
+        assert policy.evaluate(RuntimeError("red"), 1, 2, context).action.value == action
+
+
+def test_the_search_spreads_its_trials_and_publishes_whatever_happens(dags):
+    search = dags["fer_tuning"]
+    assert {task.task_id: sorted(task.upstream_task_ids) for task in search.tasks} == {
+        "start_run": [],
+        "ingest_dataset": ["start_run"],
+        "check_data_quality": ["ingest_dataset"],
+        "preprocess_faces": ["check_data_quality"],
+        "plan_trials": ["preprocess_faces"],
+        "run_trials": ["plan_trials"],
+        "choose_settings": ["run_trials"],
+        "publish_study": ["run_trials"],
+    }
+    rules = {task.task_id: task.trigger_rule for task in search.tasks if task.trigger_rule != "all_success"}
+    assert rules == {"choose_settings": "none_failed", "publish_study": "all_done"}
+    lane = search.get_task("run_trials").unmap({"op_kwargs": {"lane": 1}})
+    assert (lane.task_id, lane.op_kwargs) == ("run_trials", {"lane": 1})
+    assert (search.schedule, search.catchup, search.max_active_runs) == (None, False, 1)
+    assert all(task.execution_timeout is not None and task.retries == 2 for task in search.tasks)
+
+
+def test_the_search_offers_the_settings_of_a_run_and_its_own_first(dags):
+    names = list(dags["fer_tuning"].params)
+    assert names[:5] == ["study_name", "num_trials", "max_parallel_trials", "epochs_per_trial", "prune"]
+    assert sorted(names[5:]) == sorted(dags["fer_training"].params)

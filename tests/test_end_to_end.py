@@ -35,19 +35,19 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-def start_dag(home: Path, conf: dict) -> subprocess.Popen:
+def start_dag(home: Path, conf: dict, dag: str = "fer_training") -> subprocess.Popen:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
     environment |= {"AIRFLOW_HOME": str(home / "airflow"), "FER_HOME": str(home / "airflow")}
     environment |= {"FER_RUNS_FOLDER": str(home / "runs")}
-    command = [sys.executable, "-m", "launcher.run", "--conf", json.dumps(conf)]
+    command = [sys.executable, "-m", "launcher.run", "--dag", dag, "--conf", json.dumps(conf)]
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def run_dag(home: Path, conf: dict) -> tuple[int, str]:
+def run_dag(home: Path, conf: dict, dag: str = "fer_training") -> tuple[int, str]:
     """(exit status, what was printed) of one run."""
-    process = start_dag(home, conf)
+    process = start_dag(home, conf, dag)
     output, _ = process.communicate(timeout=550)
     return process.returncode, output
 
@@ -109,6 +109,23 @@ def test_a_misspelt_setting_ends_the_run_in_one_line(home):
     assert status != 0
     assert "start_run refused: There is no setting 'epcohs'. Did you mean 'epochs'?" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_search_ends_with_the_page_of_its_study(home):
+    conf = {"sample_images": 350, "num_trials": 2, "epochs_per_trial": 1, "study_name": "end-to-end"}
+    status, output = run_dag(home, conf, "fer_tuning")
+    assert status == 0, output
+    page = Path(output.splitlines()[-1])
+    assert page.name == "study.html"
+    run_dir = RunDirectory(page.parent)
+    steps = [*STEPS[:4], "plan_trials", "run_trials-0", "run_trials-1", "choose_settings", "publish_study"]
+    assert finished(run_dir) == dict.fromkeys(steps, "succeeded")
+    study = json.loads(run_dir.study_json.read_text())
+    assert [trial["state"] for trial in study["trials"]] == ["complete", "complete"]
+    assert json.loads(run_dir.best_settings_json.read_text()) == study["best"]
+    assert "make run CONF=" in page.read_text()
+    assert not run_dir.model.exists()
 
 
 @pytest.mark.slow

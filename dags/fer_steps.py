@@ -1,0 +1,47 @@
+"""What the DAGs share: how a Spark step is submitted, and which failures are retried."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.spark_runtime import SPARK_CONF
+
+SPARK_JOBS = Path(__file__).resolve().parent.parent / "spark_jobs"
+
+
+class VerdictsAreFinal(RetryPolicy):
+    """Bad input and rejected models fail at once, whichever process found them; all else is retried."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        ti = context["ti"]
+        step = ti.task_id if ti.map_index < 0 else f"{ti.task_id}-{ti.map_index}"
+        attempts = RunDirectory.for_run_id(context["run_id"]).attempts(step)
+        if attempts and attempts[-1].status == "refused":
+            return RetryDecision.fail(attempts[-1].reason)
+        return RetryDecision.default()
+
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": VerdictsAreFinal(),
+    "execution_timeout": timedelta(minutes=30),
+}
+
+
+def spark_step(task_id: str, job: str) -> SparkSubmitOperator:
+    return SparkSubmitOperator(
+        task_id=task_id,
+        application=str(SPARK_JOBS / job),
+        name=f"{task_id} {{{{ run_id }}}}",
+        conn_id="spark_default",
+        conf=SPARK_CONF,
+        application_args=["--run-dir", "{{ ti.xcom_pull(task_ids='start_run') }}"],
+        execution_timeout=timedelta(hours=4),
+    )

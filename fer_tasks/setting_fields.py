@@ -1,0 +1,54 @@
+"""What a field of a settings dataclass is made of: its default, its place and texts in the form, its bounds.
+
+Standard library only, because the DAG processor imports it at every parse.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import Field, field
+from typing import Any
+
+from fer_tasks.errors import SettingsError
+
+_JSON_TYPES: dict[Any, str | list[str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str | None: ["null", "string"],  # Airflow's form takes an empty field for null, and refuses it elsewhere
+}
+
+
+def setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
+    """A dataclass field. schema: bounds in the words of JSON Schema, such as `minimum`, `enum`, `pattern`."""
+    return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
+
+
+def form_value(spec: "Field[Any]") -> dict[str, Any]:
+    """Default and JSON type; what a preset fills may stay empty."""
+    if spec.metadata.get("preset"):
+        return {"default": None, "type": ["null", _JSON_TYPES[spec.type]]}
+    return {"default": spec.default, "type": _JSON_TYPES[spec.type]}
+
+
+def check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
+    """Raise SettingsError unless value has exactly the expected type and keeps the schema's bounds."""
+    if expected == str | None:
+        if value is None:
+            return
+        expected = str
+    if type(value) is not expected or (expected is float and not math.isfinite(value)):
+        article = "an" if expected is int else "a"
+        raise SettingsError(
+            f"Setting {name!r} is {value!r} ({type(value).__name__}); expected {article} {_JSON_TYPES[expected]}."
+        )
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if expected in (int, float) and not low <= value <= high:
+        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {low} to {high}.")
+    if "enum" in schema and value not in schema["enum"]:
+        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {', '.join(schema['enum'])}.")
+    if expected is str and len(value) < schema.get("minLength", 0):
+        raise SettingsError(f"Setting {name!r} is empty; give it a value.")
+    if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
+        raise SettingsError(f"Setting {name!r} is {value!r}; it must match {schema['pattern']}.")
