@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +28,11 @@ class Checkpoint:
 def save_checkpoint(folder: Path, fingerprint: str, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint. fingerprint: of the recipe, the seed, the data and the teachers."""
     told = json.dumps([fingerprint, checkpoint.epochs_done, checkpoint.epochs, checkpoint.seconds])
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(checkpoint.state)]
+    leaves: dict[str, Any] = {
+        f"leaf_{number:05d}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(checkpoint.state))
+    }
     temporary = folder / f"{FILE_NAME}.tmp.npz"
-    np.savez(temporary, told=np.array(told), **{f"leaf_{number:05d}": leaf for number, leaf in enumerate(leaves)})
+    np.savez(temporary, told=np.array(told), **leaves)
     temporary.replace(folder / FILE_NAME)
 
 

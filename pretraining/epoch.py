@@ -121,7 +121,8 @@ def build_epoch(
         )
         return state, Losses(*(values.mean() for values in losses))
 
-    return jax.jit(epoch, donate_argnums=0)
+    compiled: Callable[[State, Inputs], tuple[State, Losses]] = jax.jit(epoch, donate_argnums=0)
+    return compiled
 
 
 def _draw_epoch(recipe: Recipe, inputs: Inputs) -> tuple[jax.Array, ...]:
@@ -168,7 +169,7 @@ def _soft_vote(
 def _loss(
     trainable: Values, non_trainable: Values, recipe: Recipe, network: Network, view: Any, target: Any, soft: Any
 ) -> tuple[Any, tuple[Any, Values]]:
-    """Cross-entropy to the smoothed labels and, with teachers, to theirs: weight * t^2 * teachers + (1 - weight) * labels.
+    """Cross-entropy to the smoothed labels; with teachers, weight * t^2 * that to theirs + (1 - weight) * that.
 
     t^2 keeps the gradients' size (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
     """

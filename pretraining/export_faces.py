@@ -1,9 +1,10 @@
 """The train and validation faces of a run as one file for the GPU machine.
 
-    python -m pretraining.export_faces --run-dir runs/RUN faces.npz
+python -m pretraining.export_faces --run-dir runs/RUN faces.npz
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,10 @@ def export(run_dir: RunDirectory) -> FacesFile:
     settings = run_dir.load_settings()
     if not settings.drop_leaked:
         raise DatasetError(f"{run_dir} was run with `drop_leaked` off: training faces may stand in the test split.")
-    preparation = {name: getattr(settings, name) for name in PREPARATION}
-    return FacesFile(_originals(run_dir, "train"), _originals(run_dir, "validation"), preparation)
+    origin = {name: getattr(settings, name) for name in PREPARATION}
+    record = json.loads(run_dir.preprocessing_json.read_text())
+    origin |= {name: record[name] for name in ("roles", "validation_is_carved")}
+    return FacesFile(_originals(run_dir, "train"), _originals(run_dir, "validation"), origin)
 
 
 def _originals(run_dir: RunDirectory, split: str) -> SplitFaces:

@@ -31,11 +31,12 @@ class SplitFaces:
 
 @dataclass(frozen=True)
 class FacesFile:
-    """preparation: the settings of the run that decide how a raw image becomes a face (denoise, contrast)."""
+    """origin: of the run that they come from. `denoise` and `contrast`: its settings of how a raw image becomes a face;
+    `roles`, {published usage: split}; `validation_is_carved` out of the training faces."""
 
     train: SplitFaces
     validation: SplitFaces
-    preparation: dict[str, Any]
+    origin: dict[str, Any]
 
     def sha256(self) -> str:
         """Of all pixels and labels, in their order."""
@@ -52,7 +53,7 @@ def save_faces(path: Path, faces: FacesFile) -> None:
     Each pixel row is stored as its difference from the row above, modulo 256, and packed by bzip2: 0.74 of the bytes
     for FER-2013, where the usual .npz of the pixels themselves needs 0.96.
     """
-    arrays: dict[str, NDArray[Any]] = {"preparation": np.array(json.dumps(faces.preparation, sort_keys=True))}
+    arrays: dict[str, NDArray[Any]] = {"origin": np.array(json.dumps(faces.origin, sort_keys=True))}
     for name in SPLITS:
         split: SplitFaces = getattr(faces, name)
         arrays[f"{name}_row_differences"] = np.diff(split.pixels, axis=1, prepend=np.uint8(0))
@@ -69,10 +70,17 @@ def load_faces(path: Path) -> FacesFile:
     try:
         with np.load(path, allow_pickle=False) as stored:
             splits = [_split(stored[f"{name}_row_differences"], stored[f"{name}_labels"]) for name in SPLITS]
-            preparation = json.loads(str(stored["preparation"]))
+            origin = json.loads(str(stored["origin"]))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path} is not a file of faces ({error}); write it with pretraining.export_faces.") from error
-    return FacesFile(splits[0], splits[1], preparation)
+        raise DatasetError(
+            f"{path} is not a file of faces ({error}); write it with pretraining.export_faces."
+        ) from error
+    return FacesFile(splits[0], splits[1], origin)
+
+
+def as_input(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (n, 48, 48) -> what models take, float32 (n, 48, 48, 1) in [0, 1]."""
+    return np.asarray(pixels[..., None] / np.float32(255), dtype=np.float32)
 
 
 def _split(differences: NDArray[np.uint8], labels: NDArray[np.uint8]) -> SplitFaces:

@@ -61,7 +61,10 @@ class Judge:
 
     def _assign(self, trainable: Values, non_trainable: Values) -> None:
         model = self._exact.model
-        for variables, values in ((model.trainable_variables, trainable), (model.non_trainable_variables, non_trainable)):
+        for variables, values in (
+            (model.trainable_variables, trainable),
+            (model.non_trainable_variables, non_trainable),
+        ):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 

@@ -66,7 +66,7 @@ class Recipe:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """One option a field of Recipe and of Limits."""
     for owner in (Recipe, Limits):
-        for spec in fields(owner):  # type: ignore[arg-type]
+        for spec in fields(owner):
             if spec.name != "limits":
                 _add_option(parser, spec)
 

@@ -133,7 +133,6 @@ class Trainer:
             recipe=self.recipe.to_dict(),
             seed=seed,
             data_sha256=self._data_sha256,
-            preparation=self._faces.preparation,
             teachers=tuple(teacher.name for teacher in self._teachers),
             num_parameters=self._network.model.count_params(),
             seconds=round(end.seconds, 1),

@@ -28,7 +28,6 @@ class Training:
     recipe: dict[str, Any]
     seed: int
     data_sha256: str
-    preparation: dict[str, Any]
     teachers: tuple[str, ...]
     num_parameters: int
     seconds: float
@@ -68,7 +67,7 @@ def rounded(weights: list[NDArray[Any]]) -> list[NDArray[Any]]:
 
 def save_weights(path: Path, content: WeightsFile) -> None:
     """Written beside `path` first, so that a killed process leaves no half of it."""
-    arrays = {f"weights_{number:04d}": array for number, array in enumerate(content.weights)}
+    arrays: dict[str, Any] = {f"weights_{number:04d}": array for number, array in enumerate(content.weights)}
     temporary = path.with_suffix(".tmp.npz")
     np.savez_compressed(
         temporary,
@@ -103,6 +102,8 @@ def assign_weights(model: Any, weights: list[NDArray[Any]]) -> None:
     """Put them into `model`. Raises TrainingError when they are of another network."""
     theirs, ours = [array.shape for array in weights], [tuple(variable.shape) for variable in model.weights]
     if theirs != ours:
-        raise TrainingError(f"The {len(theirs)} arrays of weights do not fit the {len(ours)} of the network {model.name!r}.")
+        raise TrainingError(
+            f"The {len(theirs)} arrays of weights do not fit the {len(ours)} of the network {model.name!r}."
+        )
     for variable, array in zip(model.weights, weights, strict=True):
         variable.assign(array)
