@@ -46,6 +46,17 @@ class Inputs(NamedTuple):
     teachers: list[tuple[Values, Values]]
 
 
+class Batch(NamedTuple):
+    """What a step learns from. view: float32 (batch, side, side, 1). target: the labels' shares, float32 (batch, 7).
+
+    soft: the teachers' vote, float32 (batch, 7); None without teachers.
+    """
+
+    view: jax.Array
+    target: jax.Array
+    soft: jax.Array | None
+
+
 class Losses(NamedTuple):
     """Means of an epoch. accuracy: share of views whose strongest emotion is the label that weighs most in them."""
 
@@ -103,9 +114,9 @@ def build_epoch(
     def step(state: State, drawn: tuple[Any, ...], inputs: Inputs) -> tuple[State, Losses]:
         chosen, key, share, rate = drawn
         view, target = _view(recipe, inputs, chosen, key, share, max(n.side for n in (network, *teachers)))
-        soft = _soft_vote(recipe, teachers, inputs.teachers, view)
+        batch = Batch(view, target, _soft_vote(recipe, teachers, inputs.teachers, view))
         (loss, (logits, non_trainable)), gradients = jax.value_and_grad(_loss, has_aux=True)(
-            state.trainable, state.non_trainable, recipe, network, view, target, soft
+            state.trainable, state.non_trainable, recipe, network, batch
         )
         before = [*state.optimizer[:rate_place], rate, *state.optimizer[rate_place + 1 :]]
         trainable, after = optimizer.stateless_apply(before, gradients, state.trainable)
@@ -167,18 +178,18 @@ def _soft_vote(
 
 
 def _loss(
-    trainable: Values, non_trainable: Values, recipe: Recipe, network: Network, view: Any, target: Any, soft: Any
+    trainable: Values, non_trainable: Values, recipe: Recipe, network: Network, batch: Batch
 ) -> tuple[Any, tuple[Any, Values]]:
     """Cross-entropy to the smoothed labels; with teachers, weight * t^2 * that to theirs + (1 - weight) * that.
 
     t^2 keeps the gradients' size (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
     """
-    logits, non_trainable = network.logits(trainable, non_trainable, view, training=True)
-    smoothed = target * (1 - recipe.label_smoothing) + recipe.label_smoothing / NUM_EMOTIONS
+    logits, non_trainable = network.logits(trainable, non_trainable, batch.view, training=True)
+    smoothed = batch.target * (1 - recipe.label_smoothing) + recipe.label_smoothing / NUM_EMOTIONS
     loss = -jnp.mean(jnp.sum(smoothed * jax.nn.log_softmax(logits), axis=1))
-    if soft is not None:
+    if batch.soft is not None:
         weight, temperature = recipe.distillation_weight, recipe.distillation_temperature
-        taught = -jnp.mean(jnp.sum(soft * jax.nn.log_softmax(logits / temperature), axis=1)) * temperature**2
+        taught = -jnp.mean(jnp.sum(batch.soft * jax.nn.log_softmax(logits / temperature), axis=1)) * temperature**2
         loss = weight * taught + (1 - weight) * loss
     return loss, (logits, non_trainable)
 

@@ -23,7 +23,7 @@ from pretraining.export_faces import PREPARATION
 from pretraining.faces_file import FacesFile, as_input, load_faces
 from pretraining.measurement import measure
 from pretraining.model_card import ModelCard, TeacherRecord
-from pretraining.weights_file import WeightsFile, assign_weights, load_weights_file
+from pretraining.weights_file import Training, WeightsFile, assign_weights, load_weights_file
 
 LARGEST_DIFFERENCE = 1e-4
 _SMALLEST_SPREAD = 10 * LARGEST_DIFFERENCE
@@ -73,10 +73,7 @@ def make_card(
 ) -> ModelCard:
     """model: calibrated. Raises TrainingError when it was trained on other faces or by other teachers than these."""
     training = content.training
-    if training.data_sha256 != faces.sha256():
-        raise TrainingError(f"{training.name} was trained on other faces than these; give the file it was trained on.")
-    if training.teachers != tuple(teacher.training.name for teacher in teachers):
-        raise TrainingError(f"{training.name} was taught by {training.teachers}; give --teachers the same, in order.")
+    _check_origin(training, teachers, faces)
     voted = accuracies(soft_vote(teachers), faces.validation.labels) if teachers else (None, None)
     return ModelCard(
         architecture=training.recipe["network"],
@@ -110,6 +107,13 @@ def save(folder: Path, model: Any, card: ModelCard, faces: FacesFile) -> None:
         raise TrainingError(
             f"{folder} takes {size:,} bytes; it is shipped, so at most {MAX_FOLDER_BYTES:,} are allowed."
         )
+
+
+def _check_origin(training: Training, teachers: list[WeightsFile], faces: FacesFile) -> None:
+    if training.data_sha256 != faces.sha256():
+        raise TrainingError(f"{training.name} was trained on other faces than these; give the file it was trained on.")
+    if training.teachers != tuple(teacher.training.name for teacher in teachers):
+        raise TrainingError(f"{training.name} was taught by {training.teachers}; give --teachers the same, in order.")
 
 
 def _record(teacher: WeightsFile) -> TeacherRecord:
