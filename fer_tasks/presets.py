@@ -7,7 +7,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {
-        "epochs": 12,
+        "epochs": 10,
         "batch_size": 64,
         "learning_rate": 0.05,
         "label_smoothing": 0.1,

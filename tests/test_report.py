@@ -332,7 +332,7 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "Training 1 1 1 12,345 1 1 1 12,351",
         "Of 6 images read, 2 were dropped as unusable and 1 by policy (1 leaked). Validation was carved out",
         "train 11 11 11 11 11 11 11 77",
-        "Epochs changed epochs 3 12",
+        "Epochs changed epochs 3 10",
         "Seed seed 7 7",
         "Its SHA-256 " + "ab" * 32,
     ):
