@@ -42,7 +42,11 @@ def finished(tmp_path):
         record = EpochRecord(1, 1.5, 0.5, 1.0, 0.25, 0.1, 1.0, 9.0)
         run_dir.save_json(run_dir.history_json, History("paper_cnn", 5, "float32", (record,), 1, False, (), 1.0))
         measured = evaluate(
-            np.zeros(2, np.int32), np.eye(7, dtype=np.float32)[:2], validation_accuracy=0.5, images_per_second=9.0
+            np.zeros(2, np.int32),
+            np.eye(7, dtype=np.float32)[None, :2],
+            temperature=1.0,
+            validation_accuracy=0.5,
+            images_per_second=9.0,
         )
         run_dir.save_json(run_dir.evaluation_json, measured)
         gate = decide(accuracy=accuracy, accuracy_low=0.1, accuracy_high=0.99, min_accuracy=0.6)

@@ -19,6 +19,7 @@ from tiny_faces import write_faces
 from fer_tasks import search_space, study, study_record, study_report, training, trials
 from fer_tasks.dataset_source import Ingestion
 from fer_tasks.errors import SettingsError, TrainingError
+from fer_tasks.presets import PRESETS
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.study_page import history_chart, make_command
@@ -135,7 +136,7 @@ def test_a_study_is_run_chosen_from_and_published(make_search):
     tried = RunSettings.from_params(conf)
     best = max(done.trials, key=lambda trial: (trial.value, -trial.number))
     assert {name: getattr(tried, name) for name in VALUES} == best.params
-    assert (tried.architecture, tried.epochs) == ("paper_cnn", 12)
+    assert (tried.architecture, tried.epochs) == ("paper_cnn", PRESETS["sample"]["epochs"])
 
     page = study_report.run(run_dir)
     record = run_dir.load_json(run_dir.study_json, StudyRecord)
