@@ -285,6 +285,11 @@ class RunSettings:
     def __post_init__(self) -> None:
         for spec in fields(self):
             check(spec.name, getattr(self, spec.name), spec.type, spec.metadata["schema"])
+        if self.frozen_stages and self.initial_weights == "none":
+            raise SettingsError(
+                f"Setting 'frozen_stages' is {self.frozen_stages} without initial weights: stages that were never "
+                "trained would stay so. Set 'initial_weights' too, or 'frozen_stages' to 0."
+            )
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:

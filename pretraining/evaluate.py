@@ -33,7 +33,8 @@ def evaluate(run_dir: RunDirectory, folder: Path) -> ModelCard:
     if export(run_dir).sha256() != card.data_sha256:
         raise DatasetError(f"{run_dir} has other train and validation faces than the weights were trained on.")
     faces = load_split(run_dir, "test")
-    card = replace(card, test=measure(load_model(pretrained.model), faces.pixels, faces.labels))
+    usages = ", ".join(usage for usage, split in card.roles.items() if split == "test")
+    card = replace(card, test=measure(load_model(pretrained.model), faces.pixels, faces.labels, split=usages))
     pretrained.save_json(folder / CARD, card)
     return card
 

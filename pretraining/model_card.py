@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fer_tasks.model_card import SplitMetrics
+
 LIMITS = (
     "Trained on FER-2013 alone: 48x48 gray crops of faces from web searches, with labels that people often disagree "
     "with: they reached 65 +- 5 % on them (Goodfellow et al. 2013, arXiv:1307.0414).",
@@ -19,23 +21,6 @@ PROTOCOL = (
     "last epoch's weights were taken, not the best one's. Training faces that also stand in validation or test were "
     "dropped. The test faces were never on the machine that trained; they were read once, after the weights were final."
 )
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Measured on TensorFlow after calibration; shares in [0, 1], with the 95% Wilson interval of ten_view_accuracy.
-
-    log_loss and expected_calibration_error are of the mean of ten views.
-    """
-
-    num_images: int
-    single_view_accuracy: float
-    ten_view_accuracy: float
-    ten_view_accuracy_low: float
-    ten_view_accuracy_high: float
-    macro_f1: float
-    log_loss: float
-    expected_calibration_error: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class ModelCard:
     validation_is_carved: bool
     temperature: float
     largest_difference: float
-    validation: Metrics
-    test: Metrics | None = None
+    validation: SplitMetrics
+    test: SplitMetrics | None = None
     protocol: str = PROTOCOL
     limits: tuple[str, ...] = LIMITS

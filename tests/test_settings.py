@@ -55,6 +55,7 @@ def test_an_integer_stands_for_a_number_and_becomes_one():
         ({"epochs": 3.0}, ["epochs", "3.0", "float", "integer"]),
         ({"epochs": 0}, ["epochs", "0", "1 to 1000"]),
         ({"seed": None}, ["seed", "None"]),
+        ({"frozen_stages": 2}, ["frozen_stages", "2", "initial_weights"]),
         ({"augment": 1}, ["augment", "1", "boolean"]),
         ({"min_accuracy": 1.01}, ["min_accuracy", "1.01", "0.0 to 1.0"]),
         ({"min_accuracy": float("nan")}, ["min_accuracy", "nan"]),
