@@ -197,6 +197,14 @@ class RunSettings:
         minimum=24,
         maximum=48,
     )
+    first_crop_side: int = _recipe(
+        "first_crop_side",
+        "First crop side (pixels)",
+        "Training begins with crops of this side and goes up to `crop_side` in steps of 4 pixels; a side above that "
+        "means `crop_side` from the beginning.",
+        minimum=24,
+        maximum=48,
+    )
     self_distillation: float = _recipe(
         "self_distillation",
         "Self-distillation",
@@ -204,6 +212,14 @@ class RunSettings:
         "last time. 0 trusts every label.",
         minimum=0.0,
         maximum=1.0,
+    )
+    weight_averaging: float = _recipe(
+        "weight_averaging",
+        "Weight averaging",
+        "The model that is kept is a running average of the weights; this is how much of it a training step leaves. "
+        "0 keeps the last weights.",
+        minimum=0.0,
+        maximum=0.99999,
     )
     augment: bool = setting(
         True,

@@ -22,11 +22,12 @@ from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
 from fer_tasks.initial_weights import find_initial_model, transfer
 from fer_tasks.initial_weights import fingerprint as weights_fingerprint
-from fer_tasks.model import build_model, choose_precision, import_keras
+from fer_tasks.model import build_crop_model, build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.streamed_batches import StreamedBatches, choose_batches
 from fer_tasks.training_batches import TrainingBatches, validation_batches
+from fer_tasks.training_layers import nesterov_sgd
 from fer_tasks.training_network import build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
 
@@ -46,7 +47,8 @@ class EpochRecord:
     """One pass over the training faces. Epochs count from 1; accuracies are in [0, 1].
 
     learning_rate is that of the last step. seconds covers training and validation, images_per_second training alone.
-    loss is against the corrected targets, val_loss against the smoothed labels; val_* are measured after the epoch.
+    loss is against the corrected targets, val_loss against the smoothed labels; val_* are measured after the epoch, on
+    the averaged weights and in the arithmetic of the training.
     """
 
     epoch: int
@@ -128,14 +130,14 @@ def train(
     precision = choose_precision(settings.precision)
     initial = find_initial_model(settings)
     model = compiled_network(settings, precision, batches, initial=initial)
-    judge = _judge(settings)
+    judge = _judge(settings, precision)
     fingerprint = _fingerprint(batches, validation, settings, f"{precision} {weights_fingerprint(initial)}")
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
         settings.architecture, f"{model.network.count_params():,}", precision, batches.plan.num_faces, len(validation),
     )  # fmt: skip
-    steps, judged = batches.plan.steps, validation_batches(validation)
+    steps, judged = batches.plan.steps, validation_batches(validation, trained_side(settings))
     rates = learning_rates(settings, steps)
     while len(progress.epochs) < settings.epochs and not has_stalled(progress.epochs, settings.patience):
         epoch = len(progress.epochs) + 1
@@ -145,7 +147,7 @@ def train(
         _log.info("%s", _progress_line(progress.epochs, settings.epochs))
         on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
-            best = _values(model.network.variables)
+            best = _values(model.average)
         save_checkpoint(run_dir, _checkpoint(model, fingerprint, progress, best))
     return _finished_model(settings, best), _history(model, precision, progress, settings)
 
@@ -174,28 +176,27 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
 
 def compiled_network(settings: RunSettings, precision: str, batches: Batches, *, initial: Any | None) -> Any:
     """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
-    keras = import_keras()
     model = build_training_network(settings, num_faces=batches.plan.num_faces, precision=precision)
     if initial is not None:
         transfer(initial, model.network, settings)
     momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
     # Keras multiplies the decay by the rate alone; in the usual SGD it goes through the momentum as well.
-    optimizer = keras.optimizers.SGD(
+    optimizer = nesterov_sgd()(
         learning_rates(settings, batches.plan.steps),
         momentum=momentum,
         nesterov=momentum > 0,
         weight_decay=WEIGHT_DECAY / (1 - momentum),
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(optimizer=optimizer, metrics=["accuracy"])
+    model.compile(optimizer=optimizer, metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return model
 
 
-def _judge(settings: RunSettings) -> Any:
-    """The network that is measured after each epoch."""
+def _judge(settings: RunSettings, precision: str) -> Any:
+    """The network that is measured after each epoch, in the arithmetic of the training."""
     keras = import_keras()
-    model = build_model(settings.architecture, crop_side=trained_side(settings))
+    model = build_crop_model(settings.architecture, side=trained_side(settings), precision=precision)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     model.compile(loss=loss, metrics=["accuracy"])
     return model
@@ -227,9 +228,9 @@ def _checkpoint(model: Any, fingerprint: str, progress: Progress, best: Arrays) 
 def _train_epoch(model: Any, judge: Any, batches: Batches, validation: Any, *, epoch: int, rate: float) -> EpochRecord:
     """rate: of the epoch's last step. Raises TrainingError when the training diverged."""
     start = time.monotonic()
-    logs = _fit(model, batches, epoch)
+    logs = fit_epoch(model, batches, epoch)
     trained = time.monotonic()
-    _assign(judge.variables, _values(model.network.variables))
+    _assign(judge.variables, _values(model.average))
     judged = judge.evaluate(validation, verbose=0, return_dict=True)
     loss = logs["loss"][0]
     if not (loss < DIVERGED_LOSS and judged["loss"] < DIVERGED_LOSS):  # NaN is not smaller either
@@ -249,8 +250,11 @@ def _train_epoch(model: Any, judge: Any, batches: Batches, validation: Any, *, e
     )
 
 
-def _fit(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]]:
-    """Raises DatasetError when the faces cannot be read to the epoch's end."""
+def fit_epoch(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]]:
+    """One pass of a model of `compiled_network`. Raises DatasetError when the faces cannot be read to its end."""
+    if (side := batches.plan.side(epoch)) != model.side:
+        model.make_train_function(force=True)  # else Keras makes one for crops of any size, which is slower
+        model.side = side
     try:
         logs: dict[str, list[float]] = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
     except Exception:
@@ -276,7 +280,8 @@ def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSetting
         name: value
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
-                    "class_weights", "patience", "crop_side", "self_distillation", "frozen_stages")
+                    "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation", "weight_averaging",
+                    "frozen_stages")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):

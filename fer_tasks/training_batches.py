@@ -15,7 +15,7 @@ from fer_tasks.dataset import Faces
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.face_filters import normalise
 from fer_tasks.settings import RunSettings
-from fer_tasks.training_network import trained_side
+from fer_tasks.training_network import side_in_epoch
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,12 +29,15 @@ class EpochPlan:
     def __init__(self, labels: NDArray[np.int32], settings: RunSettings) -> None:
         self._labels = labels
         self._settings = settings
-        self._side = trained_side(settings)
         self._weights = balanced_weights(labels) if settings.class_weights else np.ones(len(labels), np.float32)
         self.num_faces = len(labels)
         self.batch_size = -(-min(settings.batch_size, len(labels)) // 2) * 2
         self.steps = -(-len(labels) // self.batch_size)
         self.num_images = self.steps * self.batch_size
+
+    def side(self, epoch: int) -> int:
+        """Of the crops, in pixels."""
+        return side_in_epoch(self._settings, epoch)
 
     @cached_property
     def _tensors(self) -> tuple["tf.Tensor", "tf.Tensor"]:
@@ -52,13 +55,14 @@ class EpochPlan:
         import tensorflow as tf
 
         labels, weights = self._tensors
+        side = self.side(epoch)
 
         def batch(step: "tf.Tensor", faces: tuple["tf.Tensor", "tf.Tensor"]) -> tuple[Any, dict[str, Any], Any]:
             chosen, images = faces[0], _normalised(faces[1])
             if self._settings.augment:
-                images = augment(images, tf.stack([self._settings.seed, epoch * 1_000_000 + step]), side=self._side)
+                images = augment(images, tf.stack([self._settings.seed, epoch * 1_000_000 + step]), side=side)
             else:
-                images = middle(images, self._side)
+                images = middle(images, side)
             target = tf.one_hot(tf.gather(labels, chosen), NUM_EMOTIONS)
             return images, {"target": target, "face": chosen}, tf.gather(weights, chosen)
 
@@ -103,13 +107,13 @@ class TrainingBatches:
         return self.plan.finished(drawn, epoch)
 
 
-def validation_batches(faces: Faces) -> "tf.data.Dataset":
-    """All faces in their order: float32 (batch, 48, 48, 1), float32 (batch, 7)."""
+def validation_batches(faces: Faces, side: int) -> "tf.data.Dataset":
+    """The middle of all faces, in their order: float32 (batch, side, side, 1), float32 (batch, 7)."""
     import tensorflow as tf
 
     labels = tf.one_hot(faces.labels, NUM_EMOTIONS)
     batches = tf.data.Dataset.from_tensor_slices((faces.pixels, labels)).batch(_VALIDATION_BATCH)
-    return batches.map(lambda images, targets: (_normalised(images), targets)).with_options(_options())
+    return batches.map(lambda images, targets: (middle(_normalised(images), side), targets)).with_options(_options())
 
 
 def _normalised(images: "tf.Tensor") -> "tf.Tensor":

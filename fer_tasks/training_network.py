@@ -1,4 +1,5 @@
-"""The network as it is trained: on crops, in two halves of a batch at once, and against targets that it corrects.
+"""The network as it is trained: on growing crops, in two halves of a batch at once, against targets that it corrects,
+with a running average of its weights, which is the model that is kept.
 
 The halves share all weights. On two cores, one half each is faster than both on every layer together, and batch
 normalisation over half a batch is the usual "ghost" one (Hoffer et al. 2017, https://arxiv.org/abs/1705.08741).
@@ -11,11 +12,27 @@ from typing import Any
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.model import build_crop_model, import_keras
 from fer_tasks.settings import RunSettings
+from fer_tasks.training_layers import TrainingLayers
+
+SIDE_STEP = 4
+"""Pixels from one side of the crops to the next: what the three halvings of the network leave whole most often."""
 
 
 def trained_side(settings: RunSettings) -> int:
-    """Side in pixels of what the network sees of a face. The paper's dense layer takes whole faces only."""
+    """Side in pixels of what the network sees of a face in the end. The paper's dense layer takes whole faces only."""
     return settings.crop_side if settings.architecture == "resnet" else IMAGE_SIDE
+
+
+def side_in_epoch(settings: RunSettings, epoch: int) -> int:
+    """Side in pixels of the crops of `epoch` (from 1): each side in turn for an equal part of the epochs.
+
+    Small crops first cost less and are as good for what is learned first (progressive resizing, Touvron et al. 2019,
+    https://arxiv.org/abs/1906.06423, who also found that a last part on larger ones helps).
+    """
+    last = trained_side(settings)
+    first = min(settings.first_crop_side, last)
+    sides = [*range(first, last, SIDE_STEP), last]
+    return sides[(epoch - 1) * len(sides) // settings.epochs] if settings.architecture == "resnet" else last
 
 
 def use_cores() -> None:
@@ -31,8 +48,9 @@ def use_cores() -> None:
 def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
     """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
-    Its `network` is a model of `build_crop_model`, whose weights are the ones to keep. Fit it on (faces, {"target":
-    one-hot float32 (batch, 7), "face": int (batch,), index of the face in the training set}, weights).
+    Its `network` is a model of `build_crop_model`; `average` holds the running average of that one's variables, in
+    their order, and is what to keep. Fit it on (faces, {"target": one-hot float32 (batch, 7), "face": int (batch,),
+    index of the face in the training set}, weights).
     """
     keras: Any = import_keras()
     ops = keras.ops
@@ -47,10 +65,23 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
         def __init__(self, network: Any, **functional: Any) -> None:
             super().__init__(**functional)
             self.network = network
+            self.side = 0  # of the crops that its training function is made for
             self.belief = self.add_weight(
                 shape=(num_faces, NUM_EMOTIONS), initializer="zeros", trainable=False, name="belief", dtype="float32"
             )
             self.trust = self.add_weight(shape=(), initializer="zeros", trainable=False, name="trust", dtype="float32")
+            self.average = [
+                self.add_weight(shape=variable.shape, initializer="zeros", trainable=False, dtype="float32")
+                for variable in network.variables
+            ]
+
+        def train_step(self, data: Any) -> Any:
+            logs = super().train_step(data)
+            steps = ops.cast(self.optimizer.iterations, "float32")
+            kept = ops.minimum(settings.weight_averaging, (steps - 1) / (steps + 9))
+            for average, variable in zip(self.average, self.network.variables, strict=True):
+                average.assign(variable + kept * (average - variable))
+            return logs
 
         def compute_loss(
             self,
@@ -70,8 +101,8 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
 
-    side = trained_side(settings)
-    network = build_crop_model(settings.architecture, side=side, precision=precision)
+    side = None if settings.architecture == "resnet" else IMAGE_SIDE
+    network = build_crop_model(settings.architecture, side=side, precision=precision, layers=TrainingLayers())
     faces = keras.Input((side, side, 1), name="face", dtype="float32")
     logits = keras.Model(network.input, network.get_layer("logits").output)
     halves = [logits(half) for half in ops.split(faces, 2, axis=0)]
