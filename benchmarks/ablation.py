@@ -30,15 +30,14 @@ from fer_tasks.views import predict_views  # noqa: E402
 CHANGES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "no_self_distillation": {"self_distillation": 0.0},
-    "more_self_distillation": {"self_distillation": 0.8},
-    "whole_faces": {"crop_side": 48},
-    "crop_44": {"crop_side": 44},
+    "no_growing_crops": {"first_crop_side": 48},
+    "whole_faces": {"first_crop_side": 48, "crop_side": 48},
+    "no_weight_averaging": {"weight_averaging": 0.0},
     "no_label_smoothing": {"label_smoothing": 0.0},
     "no_augmentation": {"augment": False},
     "class_weights": {"class_weights": True},
-    "half_learning_rate": {"learning_rate": 0.025},
-    "twice_learning_rate": {"learning_rate": 0.1},
-    "batch_128": {"batch_size": 128, "learning_rate": 0.1},
+    "half_learning_rate": {"learning_rate": 0.05},
+    "batch_64": {"batch_size": 64, "learning_rate": 0.05},
     "paper_cnn": {"architecture": "paper_cnn"},
 }
 

@@ -62,7 +62,7 @@ def _convolution() -> Any:
         def convolution_op(self, inputs: Any, kernel: Any) -> Any:
             is_plain = (self.kernel_size, self.strides, self.padding) == ((3, 3), (1, 1), "same")
             if is_plain and inputs.dtype == tf.bfloat16 and (inputs.shape[2] or NARROW) < NARROW:
-                return narrow(inputs, kernel)
+                return narrow(inputs, tf.convert_to_tensor(kernel, tf.bfloat16))
             return super().convolution_op(inputs, kernel)
 
     return NarrowConv2D
@@ -75,7 +75,8 @@ def _batch_normalization() -> Any:
     layers = import_keras().layers
 
     class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc, name-defined]
-        """One operation each way, where Keras takes a dozen, in float32, for a bfloat16 input."""
+        """One operation each way, where Keras takes a dozen, in float32, for a bfloat16 input. Its moving variance is
+        that of unbiased estimates."""
 
         def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
             if not (training and self.trainable):

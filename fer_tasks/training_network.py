@@ -30,9 +30,9 @@ def side_in_epoch(settings: RunSettings, epoch: int) -> int:
     https://arxiv.org/abs/1906.06423, who also found that a last part on larger ones helps).
     """
     last = trained_side(settings)
-    first = min(settings.first_crop_side, last)
+    first = last if settings.architecture == "paper_cnn" else min(settings.first_crop_side, last)
     sides = [*range(first, last, SIDE_STEP), last]
-    return sides[(epoch - 1) * len(sides) // settings.epochs] if settings.architecture == "resnet" else last
+    return sides[-(-epoch * len(sides) // settings.epochs) - 1]
 
 
 def use_cores() -> None:

@@ -37,7 +37,7 @@ def test_the_weights_of_another_network_are_refused(initial):
 
 
 @pytest.mark.parametrize(("architecture", "num_stages", "trainable"), [
-    ("resnet", 0, 32), ("resnet", 1, 29), ("resnet", 4, 2), ("paper_cnn", 2, 8), ("paper_cnn", 4, 4),
+    ("resnet", 0, 23), ("resnet", 1, 20), ("resnet", 4, 2), ("paper_cnn", 2, 8), ("paper_cnn", 4, 4),
 ])  # fmt: skip
 def test_frozen_stages_are_counted_from_the_input(architecture, num_stages, trainable):
     network = build_model(architecture)
