@@ -280,8 +280,8 @@ def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSetting
         name: value
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
-                    "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation", "weight_averaging",
-                    "frozen_stages")
+                    "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
+                    "weight_averaging", "frozen_stages")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):
