@@ -31,7 +31,7 @@ def side_in_epoch(settings: RunSettings, epoch: int) -> int:
     """
     last = trained_side(settings)
     first = last if settings.architecture == "paper_cnn" else min(settings.first_crop_side, last)
-    sides = [*range(first, last, SIDE_STEP), last]
+    sides: list[int] = [*range(first, last, SIDE_STEP), last]
     return sides[-(-epoch * len(sides) // settings.epochs) - 1]
 
 
