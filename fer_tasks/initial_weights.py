@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_tasks.errors import TrainingError
-from fer_tasks.model import load_model
+from fer_tasks.model import STEM_WIDTH, load_model
 from fer_tasks.settings import RunSettings
 
 WEIGHTS_BY_NAME = ("none", "pretrained", "champion")
@@ -31,6 +31,14 @@ def find_initial_model(settings: RunSettings) -> Any | None:
 def model_file(path: Path) -> Path:
     """The model inside a run's folder, or the file itself."""
     return path / "model.keras" if path.is_dir() else path
+
+
+def width_of(initial: Any | None, settings: RunSettings) -> float:
+    """`network_width` of the network that can take the weights of `initial`; the setting where there are none."""
+    if settings.architecture != "resnet" or initial is None:
+        return settings.network_width
+    stems = [layer.output.shape[-1] for layer in initial.layers if layer.name == "stage_1"]
+    return stems[0] / STEM_WIDTH if stems else settings.network_width
 
 
 def transfer(initial: Any, network: Any, settings: RunSettings) -> None:

@@ -35,19 +35,21 @@ def import_keras() -> Any:
     return keras
 
 
-def build_model(architecture: str, *, crop_side: int = IMAGE_SIDE) -> Any:
+def build_model(architecture: str, *, crop_side: int = IMAGE_SIDE, width: float = 1.0) -> Any:
     """An untrained, uncompiled network: float32 (n, 48, 48, 1) in [0, 1] -> float32 (n, 7), rows summing to 1.
 
-    It looks at the middle crop_side pixels each way, brought to mean 0 and deviation 1 inside the model.
-    Weights come from Keras's global seed.
+    It looks at the middle crop_side pixels each way, brought to mean 0 and deviation 1 inside the model. width: factor
+    of `resnet`'s channels; `paper_cnn` has the paper's. Weights come from Keras's global seed.
     """
     keras = import_keras()
     face = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="face", dtype="float32")
     crop = keras.layers.CenterCrop(crop_side, crop_side, name="crop")(face) if crop_side < IMAGE_SIDE else face
-    return keras.Model(face, _emotions(keras.layers, architecture, crop), name=architecture)
+    return keras.Model(face, _emotions(keras.layers, architecture, crop, width), name=architecture)
 
 
-def build_crop_model(architecture: str, *, side: int | None, precision: str, layers: Any = None) -> Any:
+def build_crop_model(
+    architecture: str, *, side: int | None, precision: str, width: float = 1.0, layers: Any = None
+) -> Any:
     """The same network for crops: float32 (n, side, side, 1). Its weights fit `build_model`, in the same order.
 
     side: None for crops of any size, of which `paper_cnn` takes none. precision: `float32` or `mixed_bfloat16`, of all
@@ -58,27 +60,28 @@ def build_crop_model(architecture: str, *, side: int | None, precision: str, lay
     keras.config.set_dtype_policy(precision)
     try:
         crop = keras.Input((side, side, 1), name="crop", dtype="float32")
-        return keras.Model(crop, _emotions(layers or keras.layers, architecture, crop), name=architecture)
+        return keras.Model(crop, _emotions(layers or keras.layers, architecture, crop, width), name=architecture)
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _emotions(layers: Any, architecture: str, crop: Any) -> Any:
-    body = {"resnet": _resnet, "paper_cnn": _paper_cnn}[architecture]
+def _emotions(layers: Any, architecture: str, crop: Any, width: float) -> Any:
     x = layers.LayerNormalization(axis=[1, 2, 3], center=False, scale=False, epsilon=1e-4, name="standardise")(crop)
-    logits = layers.Dense(NUM_EMOTIONS, name="logits")(body(layers, x))
+    x = _resnet(layers, x, width) if architecture == "resnet" else _paper_cnn(layers, x)
+    logits = layers.Dense(NUM_EMOTIONS, name="logits")(x)
     return layers.Softmax(dtype="float32", name="emotions")(logits)
 
 
-def _resnet(layers: Any, x: Any) -> Any:
+def _resnet(layers: Any, x: Any, factor: float) -> Any:
     """A convolution of stride 2, three stages with a residual block each and max-pooling between them, global average
     pooling.
 
-    2.3 million parameters, for faces of any size, in four stages, each ending in a layer of its name. Few and wide
-    convolutions, none of them at full size, since these keep a CPU busiest: docs/model.md has the measurements.
+    2.3 million parameters at factor 1, for faces of any size, in four stages, each ending in a layer of its name. Few
+    and wide convolutions, none of them at full size, since these keep a CPU busiest: see docs/model.md.
     """
-    x = _convolution(layers, x, STEM_WIDTH, size=5, stride=2, name="stage_1")
-    for stage, width in enumerate(RESNET_WIDTHS):
+    stem, *widths = (16 * max(1, round(width * factor / 16)) for width in (STEM_WIDTH, *RESNET_WIDTHS))
+    x = _convolution(layers, x, stem, size=5, stride=2, name="stage_1")
+    for stage, width in enumerate(widths):
         if stage > 0:
             x = layers.MaxPooling2D(2)(x)
         x = _convolution(layers, x, width)

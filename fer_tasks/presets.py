@@ -7,6 +7,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "sample": {
+        "network_width": 0.5,
         "epochs": 10,
         "batch_size": 64,
         "learning_rate": 0.05,
@@ -18,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_averaging": 0.99,
     },
     "fer2013": {
+        "network_width": 1.0,
         "epochs": 90,
         "batch_size": 128,
         "learning_rate": 0.1,
@@ -29,6 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_averaging": 0.999,
     },
     "fine_tuning": {
+        "network_width": 1.0,
         "epochs": 12,
         "batch_size": 32,
         "learning_rate": 0.01,

@@ -161,6 +161,14 @@ class RunSettings:
         "convolutions, max-pooling and dense layers.",
         enum=["resnet", "paper_cnn"],
     )
+    network_width: float = _recipe(
+        "network_width",
+        "Network width",
+        "Factor of the channels of `resnet`; a step of half the width takes about a third of the time. With initial "
+        "weights, theirs counts.",
+        minimum=0.25,
+        maximum=2.0,
+    )
     initial_weights: str = setting(
         "none",
         "Training",

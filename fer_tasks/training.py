@@ -20,7 +20,7 @@ from fer_tasks.calibration import fit_temperature, fold_temperature
 from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
-from fer_tasks.initial_weights import find_initial_model, transfer
+from fer_tasks.initial_weights import find_initial_model, transfer, width_of
 from fer_tasks.initial_weights import fingerprint as weights_fingerprint
 from fer_tasks.model import build_crop_model, build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
@@ -129,6 +129,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     precision = choose_precision(settings.precision)
     initial = find_initial_model(settings)
+    settings = replace(settings, network_width=width_of(initial, settings))
     model = compiled_network(settings, precision, batches, initial=initial)
     judge = _judge(settings, precision)
     fingerprint = _fingerprint(batches, validation, settings, f"{precision} {weights_fingerprint(initial)}")
@@ -196,7 +197,9 @@ def compiled_network(settings: RunSettings, precision: str, batches: Batches, *,
 def _judge(settings: RunSettings, precision: str) -> Any:
     """The network that is measured after each epoch, in the arithmetic of the training."""
     keras = import_keras()
-    model = build_crop_model(settings.architecture, side=trained_side(settings), precision=precision)
+    model = build_crop_model(
+        settings.architecture, side=trained_side(settings), precision=precision, width=settings.network_width
+    )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     model.compile(loss=loss, metrics=["accuracy"])
     return model
@@ -279,8 +282,8 @@ def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSetting
     chosen = {
         name: value
         for name, value in settings.to_params().items()
-        if name in ("seed", "architecture", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
-                    "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
+        if name in ("seed", "architecture", "network_width", "epochs", "batch_size", "learning_rate", "label_smoothing",
+                    "augment", "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
                     "weight_averaging", "frozen_stages")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
@@ -290,7 +293,7 @@ def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSetting
 
 
 def _finished_model(settings: RunSettings, best: Arrays) -> Any:
-    model = build_model(settings.architecture, crop_side=trained_side(settings))
+    model = build_model(settings.architecture, crop_side=trained_side(settings), width=settings.network_width)
     _assign(model.variables, best)
     return model
 

@@ -102,7 +102,9 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
 
     side = None if settings.architecture == "resnet" else IMAGE_SIDE
-    network = build_crop_model(settings.architecture, side=side, precision=precision, layers=TrainingLayers())
+    network = build_crop_model(
+        settings.architecture, side=side, precision=precision, width=settings.network_width, layers=TrainingLayers()
+    )
     faces = keras.Input((side, side, 1), name="face", dtype="float32")
     logits = keras.Model(network.input, network.get_layer("logits").output)
     halves = [logits(half) for half in ops.split(faces, 2, axis=0)]

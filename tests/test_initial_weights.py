@@ -4,7 +4,7 @@ from tiny_faces import write_faces
 
 from fer_tasks import training
 from fer_tasks.errors import SettingsError, TrainingError
-from fer_tasks.initial_weights import find_initial_model, freeze, transfer
+from fer_tasks.initial_weights import find_initial_model, freeze, transfer, width_of
 from fer_tasks.model import build_model, import_keras, load_model
 from fer_tasks.settings import RunSettings
 from fer_tasks.start_run import run as start_run
@@ -34,6 +34,14 @@ def test_the_weights_of_another_network_are_refused(initial):
     settings = RunSettings(initial_weights=str(initial))
     with pytest.raises(TrainingError, match="Choose the architecture that they were trained with"):
         transfer(find_initial_model(settings), build_model("resnet"), settings)
+
+
+def test_the_width_is_that_of_the_initial_weights(initial):
+    settings = RunSettings(network_width=1.5)
+    assert width_of(None, settings) == 1.5
+    assert width_of(build_model("resnet", width=0.5), settings) == 0.5
+    assert width_of(load_model(initial), settings) == 0.125  # its first stage has 32 channels; transfer refuses it
+    assert width_of(load_model(initial), RunSettings(architecture="paper_cnn", network_width=0.5)) == 0.5
 
 
 @pytest.mark.parametrize(("architecture", "num_stages", "trainable"), [

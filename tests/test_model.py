@@ -46,6 +46,14 @@ def test_a_network_for_crops_fits_the_one_that_crops():
     assert np.allclose(predict_probabilities(model, edged), expected, atol=1e-6)
 
 
+def test_the_width_is_a_factor_of_the_channels():
+    kernels = [
+        layer.kernel.shape[2:] for layer in build_model("resnet", width=0.5).layers if type(layer).__name__ == "Conv2D"
+    ]
+    assert kernels == [(1, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128)]
+    assert build_model("resnet").count_params() == 2_294_343
+
+
 def test_the_paper_network_is_of_the_papers_layers():
     kinds = [type(layer).__name__ for layer in build_model("paper_cnn").layers]
     assert kinds.count("Conv2D") == kinds.count("MaxPooling2D") == 4
