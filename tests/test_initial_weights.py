@@ -40,7 +40,7 @@ def test_the_width_is_that_of_the_initial_weights(initial):
     settings = RunSettings(network_width=1.5)
     assert width_of(None, settings) == 1.5
     assert width_of(build_model("resnet", width=0.5), settings) == 0.5
-    assert width_of(load_model(initial), settings) == 0.125  # its first stage has 32 channels; transfer refuses it
+    assert width_of(load_model(initial), settings) == 0.5  # its first stage has 32 channels; transfer refuses it
     assert width_of(load_model(initial), RunSettings(architecture="paper_cnn", network_width=0.5)) == 0.5
 
 
