@@ -19,66 +19,90 @@ ERASE_PROBABILITY = 0.3
 ERASE_SIDE_PIXELS = (5.0, 18.0)
 
 
-def augment(pixels: "tf.Tensor", seed: "tf.Tensor", *, side: int = IMAGE_SIDE) -> "tf.Tensor":
+def augment(pixels: "tf.Tensor", seed: "tf.Tensor", *, side: int = IMAGE_SIDE, strength: float = 1.0) -> "tf.Tensor":
     """Flip, rotate, zoom, shift, change the contrast of and erase a rectangle from each face, each by its own amount.
 
     pixels: float32 (batch, 48, 48, 1) in [0, 1]. seed: two integers. Returns float32 (batch, side, side, 1) in [0, 1]:
-    the middle of each changed face.
+    the middle of each changed face. strength: factor of the limits above and of the erasing's probability.
     """
     import tensorflow as tf
 
     draws = tf.unstack(tf.random.stateless_uniform([tf.shape(pixels)[0], 11], seed), num=11, axis=1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
-        transforms=_transforms(draws[:6], side=side),
+        transforms=_transforms(draws[:6], side=side, strength=strength),
         output_shape=[side, side],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    return _erase(_change_contrast(moved, draws[6]), draws[7:])
+    return _erase(_change_contrast(moved, draws[6], strength), draws[7:], ERASE_PROBABILITY * strength)
 
 
-def _transforms(draws: list[Any], *, side: int) -> "tf.Tensor":
+def mixup_shares(number: int, seed: "tf.Tensor", *, alpha: float) -> "tf.Tensor":
+    """float32 (number,) in [0.5, 1]: how much of itself each face of a batch keeps in mixup; the first half keeps all.
+
+    Of the second half, drawn from Beta(alpha, alpha) and turned to the larger side. mixup: Zhang et al. 2017,
+    https://arxiv.org/abs/1710.09412.
+    """
+    import tensorflow as tf
+
+    num_mixed = number // 2 if alpha > 0 else 0
+    one, other = tf.unstack(tf.random.stateless_gamma([2, num_mixed], seed, max(alpha, 1e-6)))
+    share = one / tf.maximum(one + other, 1e-12)
+    return tf.concat([tf.ones(number - num_mixed), tf.maximum(share, 1 - share)], axis=0)
+
+
+def blend(values: "tf.Tensor", shares: "tf.Tensor") -> "tf.Tensor":
+    """Each row of (batch, ...) with its partner in mixup, the batch's rows in reverse. shares: of `mixup_shares`."""
+    import tensorflow as tf
+
+    kept = tf.reshape(shares, [-1, *[1] * (len(values.shape) - 1)])
+    return kept * values + (1 - kept) * tf.reverse(values, [0])
+
+
+def _transforms(draws: list[Any], *, side: int, strength: float) -> "tf.Tensor":
     """float32 (batch, 8): for each output pixel, where in the input it comes from, about the face's middle."""
     flip, angle, zoom_x, zoom_y, shift_x, shift_y = draws
     import tensorflow as tf
 
-    radians = _between(angle, -MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES) * (math.pi / 180)
+    rotation, zoom, shift = (strength * limit for limit in (MAX_ROTATION_DEGREES, MAX_ZOOM, MAX_SHIFT_PIXELS))
+    radians = _between(angle, -rotation, rotation) * (math.pi / 180)
     mirror = tf.where(flip < 0.5, -1.0, 1.0)
-    scale_x = mirror * _between(zoom_x, 1 - MAX_ZOOM, 1 + MAX_ZOOM)
-    scale_y = _between(zoom_y, 1 - MAX_ZOOM, 1 + MAX_ZOOM)
+    scale_x = mirror * _between(zoom_x, 1 - zoom, 1 + zoom)
+    scale_y = _between(zoom_y, 1 - zoom, 1 + zoom)
     a, b = tf.cos(radians) * scale_x, -tf.sin(radians) * scale_y
     c, d = tf.sin(radians) * scale_x, tf.cos(radians) * scale_y
     middle = (IMAGE_SIDE - 1) / 2
     middle_out = (side - 1) / 2
-    x = middle + _between(shift_x, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (a + b) * middle_out
-    y = middle + _between(shift_y, -MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS) - (c + d) * middle_out
+    x = middle + _between(shift_x, -shift, shift) - (a + b) * middle_out
+    y = middle + _between(shift_y, -shift, shift) - (c + d) * middle_out
     nothing = tf.zeros_like(x)
     return tf.stack([a, b, x, c, d, y, nothing, nothing], axis=1)
 
 
-def _change_contrast(pixels: "tf.Tensor", draw: "tf.Tensor") -> "tf.Tensor":
+def _change_contrast(pixels: "tf.Tensor", draw: "tf.Tensor", strength: float) -> "tf.Tensor":
     """Gamma: a linear change would be undone by the model's own standardisation."""
     import tensorflow as tf
 
-    gamma = tf.exp(_between(draw, -math.log(MAX_GAMMA), math.log(MAX_GAMMA)))
+    log_gamma = strength * math.log(MAX_GAMMA)
+    gamma = tf.exp(_between(draw, -log_gamma, log_gamma))
     return tf.pow(pixels, gamma[:, None, None, None])
 
 
-def _erase(pixels: "tf.Tensor", draws: list[Any]) -> "tf.Tensor":
+def _erase(pixels: "tf.Tensor", draws: list[Any], probability: float) -> "tf.Tensor":
     """Cover a rectangle of some faces with the face's mean."""
     import tensorflow as tf
 
     chosen, extent, row, column = draws
     # One draw decides whether and, rescaled, how elongated: below the probability it is uniform again.
-    elongation = tf.minimum(chosen / ERASE_PROBABILITY, 1.0)
+    elongation = tf.minimum(chosen / max(probability, 1e-6), 1.0)
     height = _between(extent, *ERASE_SIDE_PIXELS)
     width = _between(elongation, *ERASE_SIDE_PIXELS)
     side = pixels.shape[1]
     rows = _inside(row, height, side)[:, :, None, None]
     columns = _inside(column, width, side)[:, None, :, None]
-    covered = rows & columns & (chosen < ERASE_PROBABILITY)[:, None, None, None]
+    covered = rows & columns & (chosen < probability)[:, None, None, None]
     return tf.where(covered, tf.reduce_mean(pixels, axis=[1, 2, 3], keepdims=True), pixels)
 
 

@@ -235,6 +235,22 @@ class RunSettings:
         "Augment on the fly",
         "Random flip, shift, rotation, zoom, contrast and erasing of each training image in each epoch.",
     )
+    augmentation_strength: float = _recipe(
+        "augmentation_strength",
+        "Augmentation strength",
+        "Factor of how far `augment` changes a face: at 1 up to 10 degrees, 8% of the size and 3 pixels, and three "
+        "faces in ten have a part erased.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    mixup: float = _recipe(
+        "mixup",
+        "Mixup",
+        "Half of each batch is pairs of faces, blended with their labels by a share from Beta(mixup, mixup). 0 blends "
+        "none.",
+        minimum=0.0,
+        maximum=8.0,
+    )
     class_weights: bool = setting(
         False, "Training", "Class weights", "Weighs rare emotions up in the loss, inversely to their number."
     )

@@ -284,7 +284,7 @@ def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSetting
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "network_width", "epochs", "batch_size", "learning_rate", "label_smoothing",
                     "augment", "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
-                    "weight_averaging", "frozen_stages")
+                    "weight_averaging", "frozen_stages", "augmentation_strength", "mixup")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.augmentation import augment
+from fer_tasks.augmentation import augment, blend, mixup_shares
 from fer_tasks.dataset import Faces
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.face_filters import normalise
@@ -50,7 +50,8 @@ class EpochPlan:
     def finished(self, drawn: "tf.data.Dataset", epoch: int) -> "tf.data.Dataset":
         """drawn: for each step int64 (batch,), which faces, and their pixels, (batch, 48, 48, 1), float32 or uint8.
 
-        float32 (batch, side, side, 1), {"target": float32 (batch, 7), "face": int64 (batch,)}, float32 (batch,).
+        float32 (batch, side, side, 1), {"target": one-hot float32 (batch, 7), "face": int64 (batch,), "share": float32
+        (batch,), of itself in a face's mixture with its partner}, float32 (batch,). The images are mixed already.
         """
         import tensorflow as tf
 
@@ -59,12 +60,14 @@ class EpochPlan:
 
         def batch(step: "tf.Tensor", faces: tuple["tf.Tensor", "tf.Tensor"]) -> tuple[Any, dict[str, Any], Any]:
             chosen, images = faces[0], _normalised(faces[1])
+            seed = tf.stack([self._settings.seed, epoch * 1_000_000 + step])
             if self._settings.augment:
-                images = augment(images, tf.stack([self._settings.seed, epoch * 1_000_000 + step]), side=side)
+                images = augment(images, seed, side=side, strength=self._settings.augmentation_strength)
             else:
                 images = middle(images, side)
-            target = tf.one_hot(tf.gather(labels, chosen), NUM_EMOTIONS)
-            return images, {"target": target, "face": chosen}, tf.gather(weights, chosen)
+            share = mixup_shares(self.batch_size, seed, alpha=self._settings.mixup)
+            answers = {"target": tf.one_hot(tf.gather(labels, chosen), NUM_EMOTIONS), "face": chosen, "share": share}
+            return blend(images, share), answers, tf.gather(weights, chosen)
 
         return drawn.enumerate().map(batch, num_parallel_calls=2).prefetch(2).with_options(_options())
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import Any
 
+from fer_tasks.augmentation import blend
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.model import build_crop_model, import_keras
 from fer_tasks.settings import RunSettings
@@ -49,8 +50,7 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
     """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
     Its `network` is a model of `build_crop_model`; `average` holds the running average of that one's variables, in
-    their order, and is what to keep. Fit it on (faces, {"target": one-hot float32 (batch, 7), "face": int (batch,),
-    index of the face in the training set}, weights).
+    their order, and is what to keep. Fit it on what `EpochPlan.finished` gives.
     """
     keras: Any = import_keras()
     ops = keras.ops
@@ -94,9 +94,15 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
             target = y["target"] * (1 - settings.label_smoothing) + settings.label_smoothing / NUM_EMOTIONS
             if settings.self_distillation > 0:
                 target += self.trust * (ops.take(self.belief, y["face"], axis=0) - target)
-                said = ops.softmax(ops.stop_gradient(y_pred))
-                self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], said))
+                self._remember(y, ops.softmax(ops.stop_gradient(y_pred)))
+            target = blend(target, y["share"])
             return ops.mean(sample_weight * ops.categorical_crossentropy(target, y_pred, from_logits=True))
+
+        def _remember(self, y: Any, said: Any) -> None:
+            """Note what the network says of the faces that are themselves, and no mixture."""
+            known = ops.take(self.belief, y["face"], axis=0)
+            said = ops.where(y["share"][:, None] == 1.0, said, known)
+            self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], said))
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
