@@ -33,7 +33,8 @@ def test_runs_stand_newest_first_with_their_verdicts(tmp_path):
         "2026-01-02 00:00:00 UTC manual__c champion fer2013.csv 70.3% 68.3% to 72.3% Accepted",
     ]
     assert "2026-01-01 00:00:00 UTC manual__a fer2013.csv 65.1% 63.1% to 67.1% Accepted" in page.text
-    assert "3 runs have a report. Champion of fer-classifier version 2, run manual__c" in page.text
+    assert "3 runs have a report." in page.text
+    assert "Champion of fer-classifier version 2, run manual__c Runs" in page.text
     links = [link["href"] for link in page.all("a")]
     assert links == ["manual__b/report.html", "manual__c/report.html", "manual__a/report.html"]
     assert all((tmp_path / link).is_file() for link in links)

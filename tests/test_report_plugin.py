@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from published_runs import REPORT, write_attempts, write_run
 
 from fer_tasks.run_directory import RunDirectory
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment
+from launcher.processes import stop
 
 FINISHED = "manual__2026-01-02T03:04:05+00:00"
 GOING_ON = "manual__2026-01-03T03:04:05+00:00"
@@ -169,11 +169,6 @@ def wait_and_log_in(process: "subprocess.Popen[bytes]", server: Server) -> None:
         server.tokens[user] = json.loads(server.ask("/auth/token", method="POST", data=login).body)["access_token"]
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
-
-
 @pytest.fixture(scope="module")
 def servers(home):
     """One server at the root with Airflow's auth manager, one below a prefix with one that knows DAGs."""
@@ -190,8 +185,7 @@ def servers(home):
             started[0][1].call(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
         yield [server for _, server in started]
     finally:
-        for process, _ in started:
-            stop(process)
+        stop(*(process for process, _ in started))
 
 
 @pytest.fixture(scope="module", params=["at the root", "below a prefix"])
