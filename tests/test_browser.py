@@ -176,7 +176,7 @@ def read_reports(browser, dag_page, run_page):
     browser.switch_to.default_content()
     browser.get(f"{run_page}/tasks/publish_report")
     find(browser, "//a[normalize-space() = 'Evaluation report']").click()
-    wait_for(browser, lambda driver: driver.current_url == f"{run_page}/plugin/evaluation-report")
+    wait_for(browser, lambda driver: driver.current_url.endswith("/plugin/evaluation-report"))
     browser.switch_to.frame(find(browser, "//iframe[@title='Evaluation report']"))
     assert find(browser, "//h1[@id='verdict']").text == "Accepted"
 

@@ -21,6 +21,8 @@ from fer_tasks.run_directory import RunDirectory
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment
 from launcher.processes import stop
 
+pytestmark = pytest.mark.timeout(900)  # of the first test, which starts the servers
+
 FINISHED = "manual__2026-01-02T03:04:05+00:00"
 GOING_ON = "manual__2026-01-03T03:04:05+00:00"
 TUNING = "manual__2026-01-04T03:04:05+00:00"
@@ -155,7 +157,7 @@ def start(home: Home, prefix: str, **more: str) -> tuple["subprocess.Popen[bytes
 
 
 def wait_and_log_in(process: "subprocess.Popen[bytes]", server: Server) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while True:
         try:
             server.ask("/api/v2/monitor/health")
