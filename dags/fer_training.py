@@ -8,7 +8,8 @@ accuracy gate accepts it.
 **Trigger** it with the form: every field has a default that works, `dataset` = `sample` draws its own faces.
 **A red run is an answer.** `check_data_quality` red: the data were refused. `reject_model` red: the model was.
 Their logs and the report's first line say why. Neither is retried; trouble of the machines is.
-**The report** is `report.html` in the run's folder (`publish_report` logs its path), for red runs too.
+**The report** is on each run's page, tab "Evaluation report", for red runs too; all of them are on this page, tab
+"Evaluation reports". It is `report.html` in the run's folder.
 """
 
 import os

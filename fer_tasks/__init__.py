@@ -14,6 +14,9 @@ promote_model       | registry                    | model, gate.json          | 
 reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
+The last two that a run comes to, promote_model and publish_report, also write index.html (report_index) beside the runs'
+folders: the reports of all runs.
+
 The search for settings (fer_tuning) has the first four steps, start_run writing tuning.json too, and then
 
 step                | module                      | reads                     | writes

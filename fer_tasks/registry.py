@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_tasks import report_index
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import RegistryError
@@ -61,6 +62,7 @@ def run(run_dir: RunDirectory) -> Promotion:
             "%s version %d is the champion (before: %s).",
             promotion.registered_model, promotion.version, promotion.previous_version or "none",
         )  # fmt: skip
+    report_index.publish(run_dir.root.parent)  # which publish_report, running beside this step, wrote too early
     return promotion
 
 

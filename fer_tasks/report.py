@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tasks import lineage
+from fer_tasks import lineage, report_index
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.data_quality import DataQuality
 from fer_tasks.dataset_source import Ingestion
-from fer_tasks.errors import ReportError
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanations
 from fer_tasks.lineage import Lineage
+from fer_tasks.page_rendering import render
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.report_charts import TimelineBar, timeline
 from fer_tasks.report_data_sections import (
@@ -34,18 +34,19 @@ from fer_tasks.report_page import DataQualitySection, ExplanationSection, Prepro
 from fer_tasks.report_pictures import exclusion_galleries, quarantine_galleries
 from fer_tasks.report_records import RunRecords
 from fer_tasks.report_story import GateVerdict, judge, tell_steps
-from fer_tasks.report_text import FILTERS, UNKNOWN, duration
+from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training import History
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 3_000_000
-
 
 def run(run_dir: RunDirectory) -> Path:
-    """Write lineage.json and report.html, return the latter's path. What is missing or damaged is said in it."""
+    """Write lineage.json and report.html, return the latter's path. What is missing or damaged is said in it.
+
+    The index of all reports beside the run's folder is written anew.
+    """
     with run_dir.attempt("publish_report"):
         page, run_lineage = build_page(run_dir)
         run_dir.save_json(run_dir.lineage_json, run_lineage)
@@ -54,26 +55,9 @@ def run(run_dir: RunDirectory) -> Path:
             temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
         logger.info("%s: %s", page.verdict.headline, page.verdict.reason)
         logger.info("Report of %d kB: %s", len(html) // 1000, run_dir.report_html)
+    report_index.publish(run_dir.root.parent)
     report_html: Path = run_dir.report_html
     return report_html
-
-
-def render(page: object, template: str = "report.html.j2") -> str:
-    """A page as HTML, by the template of its kind. Raises ReportError when it would be larger than 3 MB."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("fer_tasks"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    html = environment.get_template(template).render(page=page)
-    if len(html.encode(errors="backslashreplace")) > MAX_BYTES:
-        raise ReportError(f"The report would have {len(html):,} bytes, at most {MAX_BYTES:,} are allowed.")
-    return html
 
 
 def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:

@@ -35,6 +35,11 @@ class Attempt:
     reason: str | None = None
 
 
+def runs_folder() -> Path:
+    """Where the runs' folders are: FER_RUNS_FOLDER, or `./runs`."""
+    return Path(os.environ.get("FER_RUNS_FOLDER", "runs")).absolute()
+
+
 class RunDirectory:
     """Folder of one run. Paths are properties; `replacing` writes, `save_json` and `load_json` keep records."""
 
@@ -48,7 +53,7 @@ class RunDirectory:
         Everything outside [A-Za-z0-9_.-] becomes `-`, since Hadoop paths refuse `:`; a run id cannot leave the folder.
         """
         slug = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id).lstrip(".") or "run"
-        return cls(Path(os.environ.get("FER_RUNS_FOLDER", "runs")) / slug)
+        return cls(runs_folder() / slug)
 
     def __str__(self) -> str:
         return str(self.root)

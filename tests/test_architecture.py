@@ -18,6 +18,7 @@ from fer_tasks.tuning_settings import TuningSettings
 PROJECT = Path(__file__).resolve().parent.parent
 FER_TASKS = sorted((PROJECT / "fer_tasks").glob("*.py"))
 SPARK_JOBS = sorted((PROJECT / "spark_jobs").glob("*.py"))
+PLUGINS = sorted((PROJECT / "plugins").glob("*.py"))
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -34,6 +35,41 @@ def imported_modules(path: Path) -> set[str]:
 def test_imports_point_one_way(path):
     forbidden = {"airflow", "dags", "plugins", "launcher"} | ({"spark_jobs"} if path in FER_TASKS else set())
     assert not imported_modules(path) & forbidden
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_imports_the_project_and_airflow_with_what_its_api_is_made_of(path):
+    allowed = {"fer_tasks", "airflow", "fastapi", "starlette", "sqlalchemy"}
+    assert imported_modules(path) <= allowed | sys.stdlib_module_names
+
+
+def test_loading_a_plugin_imports_nothing_but_airflow_s_base_classes():
+    """Airflow loads it in every process: scheduler, workers and DAG processor do not need what serves pages."""
+    script = (
+        "import sys\n"
+        "from airflow.plugins_manager import AirflowPlugin\n"
+        "from airflow.sdk import BaseOperatorLink\n"
+        "before = set(sys.modules)\n"
+        "import plugins.fer_report_plugin\n"
+        "print(sorted(set(sys.modules) - before - set(sys.stdlib_module_names)))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "['plugins', 'plugins.fer_report_plugin']"
+
+
+def test_what_the_api_server_imports_for_the_reports_stays_light():
+    script = (
+        "import sys, pathlib\n"
+        "from fer_tasks.report_index import render_index\n"
+        "from fer_tasks.report_notice import tell_progress\n"
+        "from fer_tasks.run_directory import RunDirectory\n"
+        "render_index(pathlib.Path('runs'))\n"
+        "tell_progress(RunDirectory('runs/x'), 'running')\n"
+        "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_what_the_dag_processor_imports_stays_light():

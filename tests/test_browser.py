@@ -1,4 +1,5 @@
-"""Airflow's own web UI in a real browser: log in, change a setting in the form, trigger, see the run end green."""
+"""Airflow's own web UI in a real browser: log in, change a setting in the form, trigger, see the run end green and
+read its report."""
 
 import json
 import os
@@ -153,6 +154,33 @@ def latest_run(airflow):
         return next(iter(json.load(answer)["dag_runs"]), {"state": None})
 
 
+def open_tab(browser, view):
+    """Open the tab of one of the plugin's views on the page at hand, and go into its frame."""
+    find(browser, f"//a[contains(@href, '/plugin/{view}')]").click()
+    browser.switch_to.frame(find(browser, "//iframe[starts-with(@title, 'Evaluation report')]"))
+
+
+def read_reports(browser, dag_page, run_page):
+    """See the verdict on the run's page, through the list on the DAG's page, and by the button of a task."""
+    browser.get(run_page)
+    open_tab(browser, "evaluation-report")
+    assert find(browser, "//h1[@id='verdict']").text == "Accepted"
+    assert find(browser, "//h2[@id='evaluation-title']").is_displayed()
+    browser.switch_to.default_content()
+    picture(browser, "report-tab")
+    browser.get(dag_page)
+    open_tab(browser, "evaluation-reports")
+    assert "1 run has a report." in find(browser, "//main").text
+    find(browser, "//tbody//a").click()
+    assert find(browser, "//h1[@id='verdict']").text == "Accepted"
+    browser.switch_to.default_content()
+    browser.get(f"{run_page}/tasks/publish_report")
+    find(browser, "//a[normalize-space() = 'Evaluation report']").click()
+    wait_for(browser, lambda driver: driver.current_url.endswith("/plugin/evaluation-report"))
+    browser.switch_to.frame(find(browser, "//iframe[@title='Evaluation report']"))
+    assert find(browser, "//h1[@id='verdict']").text == "Accepted"
+
+
 def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browser):
     browser.get(airflow.address)
     log_in(browser, airflow)
@@ -169,7 +197,9 @@ def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browse
     deadline = time.monotonic() + 700
     while (run := latest_run(airflow))["state"] not in ("success", "failed") and time.monotonic() < deadline:
         time.sleep(3)
-    browser.get(f"{airflow.address}/dags/fer_training/runs/{quote(run['dag_run_id'])}")
+    dag_page = f"{airflow.address}/dags/fer_training"
+    run_page = f"{dag_page}/runs/{quote(run['dag_run_id'], safe='')}"
+    browser.get(run_page)
     find(browser, "//*[contains(text(), 'publish_report')]")
     picture(browser, "graph")
     assert run["state"] == "success"
@@ -177,3 +207,4 @@ def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browse
     chosen = json.loads(settings.read_text())
     assert (chosen["epochs"], chosen["sample_images"], chosen["min_accuracy"]) == (1, 350, 0.0)
     assert (settings.parent / "report.html").exists()
+    read_reports(browser, dag_page, run_page)

@@ -1,0 +1,24 @@
+"""Pages as HTML: values of a dataclass laid out by a Jinja template. Light, since Airflow's API server renders too."""
+
+from fer_tasks.errors import ReportError
+from fer_tasks.report_text import FILTERS
+
+MAX_BYTES = 3_000_000
+
+
+def render(page: object, template: str = "report.html.j2") -> str:
+    """A page as HTML, by the template of its kind. Raises ReportError when it would be larger than 3 MB."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("fer_tasks"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    html = environment.get_template(template).render(page=page)
+    if len(html.encode(errors="backslashreplace")) > MAX_BYTES:
+        raise ReportError(f"The report would have {len(html):,} bytes, at most {MAX_BYTES:,} are allowed.")
+    return html

@@ -1,0 +1,395 @@
+"""The reports in Airflow's UI, asked of a real API server: who sees one, who does not, and by which address."""
+
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+from urllib.parse import quote, urljoin
+
+import jwt
+import pytest
+from published_runs import REPORT, write_attempts, write_run
+
+from fer_tasks.run_directory import RunDirectory
+from launcher.environment import AIRFLOW, PROJECT, airflow_environment
+from launcher.processes import stop
+
+pytestmark = pytest.mark.timeout(900)  # of the first test, which starts the servers
+
+FINISHED = "manual__2026-01-02T03:04:05+00:00"
+GOING_ON = "manual__2026-01-03T03:04:05+00:00"
+TUNING = "manual__2026-01-04T03:04:05+00:00"
+LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE = "linked-folder", "linked-report", "linked-inside"
+FOLDER = "manual__2026-01-02T03-04-05-00-00"
+RUN = f"/fer/dags/fer_training/runs/{quote(FINISHED, safe='')}"
+REPORTS = "/fer/dags/fer_training/reports"
+LINK = "dags/fer_training/runs/manual__2026-01-02T03%3A04%3A05%2B00%3A00/plugin/evaluation-report"
+PAGES = [RUN, f"{REPORTS}/index.html", f"{REPORTS}/{FOLDER}/report.html"]
+
+HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "sandbox allow-same-origin; default-src 'none'; img-src data:; "
+    "style-src-elem 'sha256-yGlZ2COO0fMfg35ueFMkXeTwfxqsIlQtrdC226cyFEQ='; style-src-attr 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+SETUP = """
+from airflow.utils.db import initdb
+initdb()
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+DagBundlesManager().sync_bundles_to_db()
+import os, pathlib
+folder = pathlib.Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+bag = BundleDagBag(folder, bundle_name="dags-folder", bundle_path=folder)
+assert bag.import_errors == {}, bag.import_errors
+sync_bag_to_db(bag, "dags-folder", None)
+"""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Server(NamedTuple):
+    """An API server below `prefix`, and who can log in to it: {user: token}."""
+
+    port: int
+    prefix: str
+    jwt_secret: str
+    tokens: dict[str, str]
+
+    def ask(self, path: str, *, headers: dict[str, str] | None = None, method: str = "GET", data: Any = None) -> Answer:
+        """The answer to `path`, which is sent as it is: nothing tidies it up."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = None if data is None else json.dumps(data)
+        kind = {"Content-Type": "application/json"} if body else {}
+        connection.request(method, self.prefix + path, body, {**kind, **(headers or {})})
+        answer = connection.getresponse()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, told, answer.read().decode())
+
+    def see(self, path: str, user: str = "vic") -> Answer:
+        """As the user's browser asks, by cookie."""
+        return self.ask(path, headers={"Cookie": f"_token={self.tokens[user]}"})
+
+    def call(self, path: str, data: Any = None) -> Any:
+        """Airflow's own API, as its admin."""
+        method = "GET" if data is None else "POST"
+        answer = self.ask(path, headers={"Authorization": f"Bearer {self.tokens['admin']}"}, method=method, data=data)
+        assert answer.status < 300, answer
+        return json.loads(answer.body)
+
+
+class Home(NamedTuple):
+    folder: Path
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An Airflow as `make ui` sets it up, with the project's DAGs, and runs on disk."""
+    folder = tmp_path_factory.mktemp("plugin")
+    users = {"admin": "admin", "vic": "viewer", "tess": "viewer", "ned": ""}
+    given = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    given |= {
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "FER_HOME": str(folder / "airflow"),
+        "FER_RUNS_FOLDER": str(folder / "runs"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in users.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(16),
+    }
+    with mock.patch.dict(os.environ, given, clear=True):
+        environment = airflow_environment(0)
+    environment["PYTHONPATH"] += f":{PROJECT / 'tests'}"
+    (folder / "passwords.json").write_text(json.dumps({name: f"{name}'s password" for name in users}))
+    write_runs(folder)
+    subprocess.run([sys.executable, "-c", SETUP], cwd=PROJECT, env=environment, check=True)
+    return Home(folder, environment)
+
+
+def write_runs(folder: Path) -> None:
+    runs = folder / "runs"
+    write_run(runs, FOLDER, day=2, version=1)
+    for name in (TUNING, "scheduled__of_nobody"):
+        write_run(runs, name.replace(":", "-").replace("+", "-"), day=4)
+    going_on = RunDirectory(runs / GOING_ON.replace(":", "-").replace("+", "-"))
+    (going_on.root / "steps").mkdir(parents=True)
+    write_attempts(going_on, "start_run", {"started_at": "2026-01-03T03:04:05+00:00", "status": "succeeded"})
+    write_run(folder / "outside", "run")
+    (runs / LINKED_FOLDER).symlink_to(folder / "outside" / "run")
+    for name, target in ((LINKED_REPORT, folder / "outside" / "run"), (LINKED_INSIDE, runs / FOLDER)):
+        write_run(runs, name, day=5).report_html.unlink()
+        (runs / name / "report.html").symlink_to(target / "report.html")
+    (folder / "report.html").write_text(REPORT + "outside")
+    (runs / "report.html").write_text(REPORT + "the runs folder")
+
+
+def start(home: Home, prefix: str, **more: str) -> tuple["subprocess.Popen[bytes]", Server]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    address = {"AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}{prefix}"}
+    with (home.folder / f"server-{port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [AIRFLOW, "api-server", "--host", "127.0.0.1"],
+            cwd=PROJECT,
+            env={**home.environment, **address, **more},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return process, Server(port, prefix, home.environment["AIRFLOW__API_AUTH__JWT_SECRET"], {})
+
+
+def wait_and_log_in(process: "subprocess.Popen[bytes]", server: Server) -> None:
+    deadline = time.monotonic() + 600
+    while True:
+        try:
+            server.ask("/api/v2/monitor/health")
+            break
+        except OSError:
+            assert process.poll() is None, "the API server has ended"
+            assert time.monotonic() < deadline, "the API server does not answer"
+            time.sleep(0.3)
+    for user in ("admin", "vic", "tess", "ned"):
+        login = {"username": user, "password": f"{user}'s password"}
+        server.tokens[user] = json.loads(server.ask("/auth/token", method="POST", data=login).body)["access_token"]
+
+
+@pytest.fixture(scope="module")
+def servers(home):
+    """One server at the root with Airflow's auth manager, one below a prefix with one that knows DAGs."""
+    narrow = {"AIRFLOW__CORE__AUTH_MANAGER": "narrow_auth_manager.NarrowAuthManager"}
+    started = []
+    try:
+        for prefix, more in (("", {}), ("/airflow/fer", narrow)):
+            started.append(start(home, prefix, **more))
+        for process, server in started:
+            wait_and_log_in(process, server)
+        runs = [("fer_training", FINISHED), ("fer_training", GOING_ON), ("fer_tuning", TUNING)]
+        runs += [("fer_training", folder) for folder in (LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE)]
+        for dag_id, run_id in runs:
+            started[0][1].call(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+        yield [server for _, server in started]
+    finally:
+        stop(*(process for process, _ in started))
+
+
+@pytest.fixture(scope="module", params=["at the root", "below a prefix"])
+def server(servers, request):
+    return servers[request.param_index]
+
+
+@pytest.fixture(scope="module")
+def root_server(servers):
+    return servers[0]
+
+
+@pytest.fixture(scope="module")
+def prefixed_server(servers):
+    return servers[1]
+
+
+def assert_refused(answer: Answer, *statuses: int) -> None:
+    assert answer.status in statuses, answer
+    assert "THE-REPORT-OF" not in answer.body
+    assert FOLDER not in answer.body
+
+
+@pytest.mark.parametrize("user", ["admin", "vic"])
+@pytest.mark.parametrize("path", [RUN, f"{REPORTS}/{FOLDER}/report.html"])
+def test_who_may_read_the_dag_sees_the_report(server, path, user):
+    answer = server.see(path, user)
+    assert answer.status == 200
+    assert answer.body == REPORT + FOLDER
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    bearer = server.ask(path, headers={"Authorization": f"Bearer {server.tokens[user]}"})
+    assert (bearer.status, bearer.body) == (200, answer.body)
+
+
+def test_the_index_links_to_reports_that_open(server):
+    answer = server.see(f"{REPORTS}/index.html")
+    assert answer.status == 200
+    assert f'<a href="{FOLDER}/report.html">{FOLDER}</a><span class="tag">champion</span>' in answer.body
+    assert not any(name in answer.body for name in (LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE))
+    assert "style-src-elem 'sha256-" in answer.headers["content-security-policy"]
+    assert {name: answer.headers.get(name) for name in list(HEADERS)[2:]} == dict(list(HEADERS.items())[2:])
+    report = server.see(urljoin(f"{REPORTS}/index.html", f"{FOLDER}/report.html"))
+    assert report.body == REPORT + FOLDER
+
+
+def test_a_run_without_a_report_tells_how_far_it_is(server):
+    answer = server.see(f"/fer/dags/fer_training/runs/{quote(GOING_ON, safe='')}")
+    assert answer.status == 200
+    assert "No report yet" in answer.body
+    assert "The run waits for its turn." in answer.body
+    assert "ingest_dataset<span" in answer.body
+    assert "style-src-elem 'sha256-" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/fer/dags/fer_training/runs/manual__2026-01-02T03%3A04%3A06%2B00%3A00",
+        "/fer/dags/fer_training/runs/scheduled__of_nobody",
+        f"/fer/dags/fer_training/runs/{FOLDER}",
+        f"/fer/dags/fer_training/runs/{quote(TUNING, safe='')}",
+        f"/fer/dags/fer_tuning/runs/{quote(TUNING, safe='')}",
+        f"/fer/dags/fer_tuning/runs/{quote(FINISHED, safe='')}",
+        f"/fer/dags/fer_tuning/reports/{FOLDER}/report.html",
+        "/fer/dags/fer_tuning/reports/index.html",
+        f"{REPORTS}/missing/report.html",
+        f"{REPORTS}/{FOLDER}/gate.json",
+        f"{REPORTS}/",
+        "/fer/docs",
+        "/fer/openapi.json",
+        "/fer/",
+    ],
+)
+def test_what_is_no_run_of_the_dag_is_said_not_to_be_there(root_server, path):
+    answer = root_server.see(path, "admin")
+    assert answer.status == 404
+    assert "THE-REPORT-OF" not in answer.body
+    assert "Only runs of the DAG fer_training have evaluation reports" in answer.body
+    assert "frame-ancestors" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "..",
+        "../..",
+        "%2e%2e",
+        "%2e%2e%2f%2e%2e",
+        "..%2f",
+        "..%5c..",
+        "%252e%252e%252f",
+        "%252e%252e",
+        f"{FOLDER}/..",
+        f"{FOLDER}%2f..",
+        f"{FOLDER}%2f..%2f{FOLDER}",
+        "%2f",
+        ".",
+        "%00",
+        f"{FOLDER}%00",
+        f"{FOLDER}%0a",
+        "%c0%ae%c0%ae",
+        "%ff",
+    ],
+)
+@pytest.mark.parametrize("pattern", [f"{REPORTS}/@/report.html", "/fer/dags/fer_training/runs/@", "/fer/@/report.html"])
+def test_no_way_leads_out_of_the_runs_folder(root_server, pattern, way):
+    assert_refused(root_server.see(pattern.replace("@", way), "admin"), 404)
+
+
+@pytest.mark.parametrize("name", [LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE])
+def test_symbolic_links_are_not_followed(root_server, name):
+    assert_refused(root_server.see(f"{REPORTS}/{name}/report.html", "admin"), 404)
+    run = root_server.see(f"/fer/dags/fer_training/runs/{name}", "admin")
+    assert_refused(run, 200)
+    assert "No report yet" in run.body
+
+
+def token(secret: str, *, seconds: int = 600, algorithm: str = "HS512", **claims: Any) -> str:
+    """What Airflow would sign for its admin, but for what is changed."""
+    now = int(time.time())
+    valid = {
+        "sub": "admin",
+        "role": "admin",
+        "teams": None,
+        "aud": "apache-airflow",
+        "iat": now - 900,
+        "nbf": now - 900,
+    }
+    return jwt.encode({**valid, "exp": now + seconds, **claims}, secret, algorithm=algorithm)
+
+
+def credentials(server: Server) -> dict[str, tuple[str | None, int]]:
+    """{what is wrong with it: (the token, the status it gets)}; the first is right."""
+    secret = server.jwt_secret
+    header, _, signature = server.tokens["ned"].split(".")
+    return {
+        "right": (token(secret), 200),
+        "none": (None, 401),
+        "expired": (token(secret, seconds=-60), 401),
+        "of another key": (token("another key" * 8), 403),
+        "without a signature": (token("", algorithm="none"), 403),
+        "with its signature cut off": (f"{token(secret).rpartition('.')[0]}.", 403),
+        "with another payload": (f"{header}.{token(secret).split('.')[1]}.{signature}", 403),
+        "for another service": (token(secret, aud="urn:airflow.apache.org:task"), 403),
+        "not yet valid": (token(secret, nbf=int(time.time()) + 600), 403),
+        "garbage": ("garbage", 403),
+    }
+
+
+@pytest.mark.parametrize("carrier", ["cookie", "header"])
+@pytest.mark.parametrize("path", [*PAGES, "/fer/anything", f"{REPORTS}/..%2f/report.html"])
+def test_only_a_valid_session_sees_anything(server, path, carrier):
+    for kind, (value, status) in credentials(server).items():
+        header = {"cookie": {"Cookie": f"_token={value}"}, "header": {"Authorization": f"Bearer {value}"}}[carrier]
+        answer = server.ask(path, headers=header if value else {})
+        if kind == "right":
+            assert answer.status == (200 if path in PAGES else 404)
+            continue
+        assert_refused(answer, status)
+        assert "Not shown" in answer.body, kind
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_user_without_a_role_sees_nothing(root_server, path):
+    assert_refused(root_server.see(path, "ned"), 403)
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/fer/dags/fer_tuning/reports/index.html", "/fer/dags/~/reports/index.html"])
+@pytest.mark.parametrize("query", ["", "?dag_id=fer_tuning"])
+def test_a_user_who_may_read_only_another_dag_sees_nothing(prefixed_server, path, query):
+    assert prefixed_server.see("/api/v2/dags/fer_tuning", "tess").status == 200
+    assert_refused(prefixed_server.see(path + query, "tess"), 403)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_reports_can_only_be_read(root_server, method):
+    cookie = {"Cookie": f"_token={root_server.tokens['admin']}"}
+    assert_refused(root_server.ask(PAGES[2], headers=cookie, method=method), 405)
+
+
+def test_airflow_shows_the_views_and_found_no_fault_with_the_plugin(server):
+    assert server.call("/api/v2/plugins/importErrors")["import_errors"] == []
+    [plugin] = [plugin for plugin in server.call("/api/v2/plugins")["plugins"] if plugin["name"] == "fer_report"]
+    views = [(view["name"], view["destination"], view["href"], view["url_route"]) for view in plugin["external_views"]]
+    assert views == [
+        ("Evaluation report", "dag_run", "fer/dags/{DAG_ID}/runs/{RUN_ID}", "evaluation-report"),
+        ("Evaluation reports", "dag", "fer/dags/{DAG_ID}/reports/index.html", "evaluation-reports"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "run_id", "task_id", "link"),
+    [
+        ("fer_training", FINISHED, "publish_report", LINK),
+        ("fer_training", FINISHED, "accuracy_gate", LINK),
+        ("fer_training", FINISHED, "train_model", None),
+        ("fer_training", FINISHED, "ingest_dataset", None),
+        ("fer_tuning", TUNING, "publish_study", None),
+    ],
+)
+def test_two_tasks_link_to_the_report(server, dag_id, run_id, task_id, link):
+    task = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
+    assert server.call(f"{task}/links")["extra_links"] == {"Evaluation report": link}
