@@ -192,15 +192,25 @@ def promote_first(root, answers):
         answers.put((None, str(error)))
 
 
+def num_waiting(lock):
+    """So many processes wait for this lock."""
+    inode = f":{lock.stat().st_ino} "
+    return sum(" -> " in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+
+
 def test_of_two_promotions_at_once_one_wins(home, finished):
+    runs = [finished(name, "raced") for name in ("left", "right one")]
+    for run_dir in runs:
+        with pytest.raises(RegistryError, match="was compared with version 99, but by now no champion is in use"):
+            registry.promote(run_dir, "raced", expected_champion=99)
+    assert versions(home, "raced") == [1, 2]
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    runs = [finished(name, "raced") for name in ("left", "right one")]
     racers = [context.Process(target=promote_first, args=(run_dir.root, answers)) for run_dir in runs]
     with locked(home / "registry.lock"):
         for racer in racers:
             racer.start()
-        wait_until(lambda: versions(home, "raced") == [1, 2])
+        wait_until(lambda: num_waiting(home / "registry.lock") == 2)
         assert aliases(home, "raced") == {}
     told = dict(answers.get(timeout=200) for _ in racers)
     for racer in racers:
