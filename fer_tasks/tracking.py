@@ -90,7 +90,7 @@ def tracking_uri() -> str:
 
 def without_password(uri: str) -> str:
     """The address as a report may show it."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 def home() -> Path:
@@ -123,6 +123,8 @@ def connected() -> Iterator[Any]:
     mlflow.set_tracking_uri(tracking_uri())
     try:
         yield mlflow.MlflowClient()
+    except PipelineError:
+        raise
     except Exception as error:
         told = without_password(str(error))
         if told == str(error):

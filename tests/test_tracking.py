@@ -203,6 +203,7 @@ def test_a_server_of_ones_own_is_used(monkeypatch):
 
 def test_a_password_in_the_servers_address_stays_out_of_the_record():
     assert tracking.without_password("postgresql://me:secret@db/mlflow") == "postgresql://db/mlflow"
+    assert tracking.without_password("https://me:s@cret@mlflow.example.org/x") == "https://mlflow.example.org/x"
     assert tracking.without_password("https://mlflow.example.org/x") == "https://mlflow.example.org/x"
 
 
