@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 export CONF ?= {}
+export MODEL
 BIN := .venv/bin
 
 # The virtual environment is made once for each state of the two lock files.
@@ -17,7 +18,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install run tune ui test test-all check format lock bench clean
+.PHONY: help install run tune ui champion rollback test test-all check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +33,12 @@ tune: $(INSTALLED) ## search for better settings; CONF='{"num_trials": 30}' over
 
 ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
 	@$(BIN)/python -m launcher.ui
+
+champion: $(INSTALLED) ## the model in use and who was champion when; MODEL=name for another registered model
+	@$(BIN)/python -m fer_tasks.champion show $${MODEL:+--model "$$MODEL"}
+
+rollback: $(INSTALLED) ## take the former champion back; MODEL=name for another registered model
+	@$(BIN)/python -m fer_tasks.champion rollback $${MODEL:+--model "$$MODEL"}
 
 test: $(INSTALLED) ## the tests
 	@$(BIN)/python -m pytest

@@ -1,16 +1,21 @@
-"""What the DAGs share: how a Spark step is submitted, and which failures are retried."""
+"""What the DAGs share: how a Spark step is submitted, which failures are retried, and the asset they meet at."""
 
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.spark_runtime import SPARK_CONF
 
 SPARK_JOBS = Path(__file__).resolve().parent.parent / "spark_jobs"
+
+FER_CHAMPION = Asset("fer_champion")
+"""Changes with every promotion; an event's `extra` is the run's promotion.json. A DAG follows it with
+`schedule=[Asset("fer_champion")]`. A rollback is made outside Airflow and makes no event."""
 
 
 class VerdictsAreFinal(RetryPolicy):

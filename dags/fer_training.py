@@ -3,7 +3,7 @@
 
 Checks the images with Great Expectations, prepares them with Spark, trains a Keras CNN, judges it on test images
 that nothing else has looked at, explains it with LIME, and moves the registry's alias `champion` to it when the
-accuracy gate accepts it.
+accuracy gate accepts it. Each promotion is an event of the asset `fer_champion`.
 
 **Trigger** it with the form: every field has a default that works, `dataset` = `sample` draws its own faces.
 **A red run is an answer.** `check_data_quality` red: the data were refused. `reject_model` red: the model was.
@@ -13,13 +13,14 @@ Their logs and the report's first line say why. Neither is retried; trouble of t
 """
 
 import os
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
-from dags.fer_steps import DEFAULT_ARGS, spark_step
+from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, spark_step
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -72,11 +73,11 @@ def fer_training() -> None:
         passed = accuracy_gate.run(RunDirectory.for_run_id(run_id)).passed
         return ["publish_report", "promote_model" if passed else "reject_model"]
 
-    @task
-    def promote_model(run_id: str) -> None:
+    @task(outlets=[FER_CHAMPION])
+    def promote_model(run_id: str, outlet_events: Any) -> None:
         from fer_tasks import registry
 
-        registry.run(RunDirectory.for_run_id(run_id))
+        outlet_events[FER_CHAMPION].extra = asdict(registry.run(RunDirectory.for_run_id(run_id)))
 
     @task
     def reject_model(run_id: str) -> None:

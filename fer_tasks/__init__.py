@@ -10,12 +10,14 @@ train_model         | training                    | faces: train, validation  | 
 evaluate_model      | evaluation                  | model, faces: test        | evaluation.json, predictions.parquet
 explain_predictions | explanation                 | model, predictions        | explanations.json, explanation_maps.npz
 accuracy_gate       | accuracy_gate               | evaluation.json           | gate.json
-promote_model       | registry                    | model, gate.json          | promotion.json, the alias `champion`
+promote_model       | registry                    | model, gate.json          | promotion.json, a version and its alias
 reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
 The last two that a run comes to, promote_model and publish_report, also write index.html (report_index) beside the runs'
 folders: the reports of all runs.
+promote_model and publish_report also log the run to MLflow (tracking), each thing once; tracking.json says which run
+there is this one's. The alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion).
 
 The search for settings (fer_tuning) has the first four steps, start_run writing tuning.json too, and then
 

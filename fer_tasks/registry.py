@@ -1,16 +1,8 @@
-"""promote_model: registers an accepted model in MLflow and makes it the champion.
-
-The registry is the server at MLFLOW_TRACKING_URI or, without one, a SQLite file and a folder below FER_HOME.
-"""
+"""promote_model: registers an accepted model in MLflow and makes it the champion."""
 
 import hashlib
 import logging
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +10,61 @@ import numpy as np
 
 from fer_tasks import report_index
 from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.champion_alias import (
+    CHAMPION,
+    NOT_CHECKED,
+    NotChecked,
+    Succession,
+    advance,
+    successions,
+    versions_in_use,
+)
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import RegistryError
 from fer_tasks.evaluation import Evaluation
+from fer_tasks.file_lock import locked
 from fer_tasks.model import load_model
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.training import History
+from fer_tasks.tracking import connected, import_mlflow, log_run, tracking_uri, without_password
 
 _log = logging.getLogger(__name__)
-
-CHAMPION = "champion"
-PREVIOUS_CHAMPION = "previous_champion"
-EXPERIMENT = "fer-training"
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """Which version became the champion, and which one was it before. promoted_at: UTC, ISO 8601."""
+    """Which version became the champion, and which one was it before.
+
+    accuracy: on the test split, in [0, 1]. mlflow_run: the id of the run in MLflow. promoted_at: UTC, ISO 8601.
+    """
 
     registered_model: str
     version: int
     alias: str
     previous_version: int | None
+    accuracy: float
+    run_folder: str
+    mlflow_run: str
     tracking_uri: str
     model_sha256: str
     promoted_at: str
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that is in use, as the registry knows it.
+
+    accuracy     on the test split of its own run, in [0, 1]; None, like the texts, for a version made by other means
+    history      who became champion when, oldest first
+    """
+
+    registered_model: str
+    version: int
+    previous_version: int | None
+    accuracy: float | None
+    run_folder: str | None
+    mlflow_run: str | None
+    model_sha256: str | None
+    history: tuple[Succession, ...]
 
 
 def run(run_dir: RunDirectory) -> Promotion:
@@ -58,6 +80,8 @@ def run(run_dir: RunDirectory) -> Promotion:
             raise RegistryError(f"The gate rejected this model, so it is not promoted: {decision.reason}")
         promotion = promote(run_dir, run_dir.load_settings().registered_model)
         run_dir.save_json(run_dir.promotion_json, promotion)
+        with connected() as client:  # publish_report may have looked before promotion.json was there
+            log_run(client, run_dir)
         _log.info(
             "%s version %d is the champion (before: %s).",
             promotion.registered_model, promotion.version, promotion.previous_version or "none",
@@ -66,84 +90,66 @@ def run(run_dir: RunDirectory) -> Promotion:
     return promotion
 
 
-def promote(run_dir: RunDirectory, name: str) -> Promotion:
-    """Make the run's model the champion of the registered model `name`, whatever the gate said."""
+def promote(run_dir: RunDirectory, name: str, *, expected_champion: int | NotChecked | None = NOT_CHECKED) -> Promotion:
+    """Make the run's model the champion of the registered model `name`, whatever the gate said.
+
+    expected_champion: the version that the model was compared with, None if there was none. Raises RegistryError when
+    another one is in use by now; a version that is champion already stays it.
+    """
     digest = hashlib.sha256(run_dir.model.read_bytes()).hexdigest()
+    accuracy = run_dir.load_json(run_dir.evaluation_json, Evaluation).accuracy
     identity = {"run_folder": run_dir.root.name, "model_sha256": digest}
-    with _connected() as client:
-        version = _find_version(client, name, identity) or _register(client, run_dir, name, identity)
-        champion = _version_with_alias(client, name, CHAMPION)
-        if champion is not None and champion != version:
-            client.set_registered_model_alias(name, PREVIOUS_CHAMPION, str(champion))
-        client.set_registered_model_alias(name, CHAMPION, str(version))
-        previous = _version_with_alias(client, name, PREVIOUS_CHAMPION)
+    with connected() as client:
+        mlflow_run = log_run(client, run_dir)
+        with locked(run_dir.tracking_lock):
+            version = _find_version(client, name, identity)
+            if version is None:
+                version = _register(client, run_dir, name, mlflow_run, {**identity, "accuracy": str(accuracy)})
+        succession = advance(client, name, version, expected=expected_champion)
+        _, previous = versions_in_use(client, name)
     return Promotion(
         registered_model=name,
         version=version,
         alias=CHAMPION,
         previous_version=previous,
+        accuracy=accuracy,
+        run_folder=run_dir.root.name,
+        mlflow_run=mlflow_run,
         tracking_uri=without_password(tracking_uri()),
         model_sha256=digest,
-        promoted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        promoted_at=succession.at,
     )
+
+
+def find_champion(name: str) -> Champion | None:
+    """What is in use as `name`; None when nothing is."""
+    with connected() as client:
+        champion, previous = versions_in_use(client, name)
+        if champion is None:
+            return None
+        version = client.get_model_version(name, str(champion))
+        accuracy = version.tags.get("accuracy")
+        return Champion(
+            registered_model=name,
+            version=champion,
+            previous_version=previous,
+            accuracy=None if accuracy is None else float(accuracy),
+            run_folder=version.tags.get("run_folder"),
+            mlflow_run=version.run_id or None,
+            model_sha256=version.tags.get("model_sha256"),
+            history=tuple(successions(client, name)),
+        )
 
 
 def load_champion(name: str) -> Any:
     """The Keras model that is the champion of `name`. Raises RegistryError when there is none."""
-    with _connected() as client:
-        version = _version_with_alias(client, name, CHAMPION)
+    with connected() as client:
+        version, _ = versions_in_use(client, name)
         if version is None:
             where = without_password(tracking_uri())
             raise RegistryError(f"The registry {where} has no champion of {name!r}; let a run be accepted first.")
-        folder = _mlflow().artifacts.download_artifacts(f"models:/{name}/{version}")
+        folder = import_mlflow().artifacts.download_artifacts(f"models:/{name}/{version}")
     return load_model(next(Path(folder).rglob("*.keras")))
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the registry embedded in FER_HOME (default `.airflow` inside the project)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _embedded_uri()
-
-
-def without_password(uri: str) -> str:
-    """The address as a report may show it."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
-def _home() -> Path:
-    project = Path(__file__).resolve().parent.parent
-    return Path(os.environ.get("FER_HOME", project / ".airflow")).absolute()
-
-
-def _mlflow() -> Any:
-    """MLflow without telemetry and chatter; both are read from the environment at import."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    return mlflow
-
-
-def _embedded_uri() -> str:
-    return f"sqlite:///{_home() / 'mlflow.db'}"
-
-
-@contextmanager
-def _connected() -> Iterator[Any]:
-    """A client, with MLflow's global address set, which parts of it use; MLflow also writes it to the environment.
-
-    Both are put back, so that neither outlives the step.
-    """
-    given, mlflow = os.environ.get("MLFLOW_TRACKING_URI"), _mlflow()
-    if tracking_uri() == _embedded_uri():
-        _home().mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(tracking_uri())
-    try:
-        yield mlflow.MlflowClient()
-    finally:
-        mlflow.set_tracking_uri(None)
-        if given is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = given
 
 
 def _find_version(client: Any, name: str, identity: dict[str, str]) -> int | None:
@@ -151,52 +157,22 @@ def _find_version(client: Any, name: str, identity: dict[str, str]) -> int | Non
     return next((int(v.version) for v in found if identity.items() <= v.tags.items()), None)
 
 
-def _version_with_alias(client: Any, name: str, alias: str) -> int | None:
-    versions = client.search_registered_models(f"name = '{name}'")
-    return next((int(model.aliases[alias]) for model in versions if alias in model.aliases), None)
+def _register(client: Any, run_dir: RunDirectory, name: str, mlflow_run: str, tags: dict[str, str]) -> int:
+    """Log the model and add its version. The tags come with the version, in one step."""
+    from mlflow.exceptions import MlflowException
 
-
-def _register(client: Any, run_dir: RunDirectory, name: str, identity: dict[str, str]) -> int:
-    """Log the run and its model, and add the model's version. The tags come with the version, in one step."""
-    tracked = client.create_run(_experiment(client), run_name=run_dir.root.name, tags=identity)
-    _log_records(client, tracked.info.run_id, run_dir)
-    mlflow = _mlflow()
-    with mlflow.start_run(run_id=tracked.info.run_id):
+    mlflow = import_mlflow()
+    with mlflow.start_run(run_id=mlflow_run):
         logged = mlflow.keras.log_model(
             load_model(run_dir.model), name="model", pip_requirements=_requirements(), signature=_signature()
         )
-    if not client.search_registered_models(f"name = '{name}'"):
+    try:
         client.create_registered_model(name)
-    version = client.create_model_version(name, logged.model_uri, run_id=tracked.info.run_id, tags=identity)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(name, logged.model_uri, run_id=mlflow_run, tags=tags)
     return int(version.version)
-
-
-def _experiment(client: Any) -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    artifacts = str(_home() / "mlflow-artifacts") if tracking_uri() == _embedded_uri() else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
-
-
-def _log_records(client: Any, tracked_run: str, run_dir: RunDirectory) -> None:
-    """Settings as parameters, the evaluation and each epoch as metrics, the JSON records as artifacts."""
-    from mlflow.entities import Metric, Param
-
-    now = int(datetime.now(UTC).timestamp() * 1000)
-    evaluation = asdict(run_dir.load_json(run_dir.evaluation_json, Evaluation))
-    metrics = [
-        Metric(f"test_{key}", value, now, 0) for key, value in evaluation.items() if isinstance(value, int | float)
-    ]
-    for epoch in run_dir.load_json(run_dir.history_json, History).epochs:
-        values = {key: value for key, value in asdict(epoch).items() if key != "epoch"}
-        metrics += [Metric(key, value, now, epoch.epoch) for key, value in values.items()]
-    settings = [Param(key, str(value)) for key, value in run_dir.load_settings().to_params().items()]
-    for start in range(0, len(metrics), 1000):  # MLflow's most in one call
-        client.log_batch(tracked_run, metrics=metrics[start : start + 1000])
-    client.log_batch(tracked_run, params=settings)
-    for record in sorted(run_dir.root.glob("*.json")):
-        client.log_artifact(tracked_run, str(record), "records")
 
 
 def _requirements() -> list[str]:

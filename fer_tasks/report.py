@@ -37,27 +37,39 @@ from fer_tasks.report_story import GateVerdict, judge, tell_steps
 from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.tracking import log_outcome
 from fer_tasks.training import History
 
 logger = logging.getLogger(__name__)
 
 
 def run(run_dir: RunDirectory) -> Path:
-    """Write lineage.json and report.html, return the latter's path. What is missing or damaged is said in it.
+    """Write lineage.json, report.html and the index of all reports, log the run to MLflow, return the report's path.
 
-    The index of all reports beside the run's folder is written anew.
+    Whatever MLflow raises comes after the report is there; it fails the try, so that Airflow tries again.
     """
     with run_dir.attempt("publish_report"):
-        page, run_lineage = build_page(run_dir)
-        run_dir.save_json(run_dir.lineage_json, run_lineage)
-        html = render(page)
-        with run_dir.replacing(run_dir.report_html) as temporary:
-            temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
-        logger.info("%s: %s", page.verdict.headline, page.verdict.reason)
-        logger.info("Report of %d kB: %s", len(html) // 1000, run_dir.report_html)
-    report_index.publish(run_dir.root.parent)
+        page = write(run_dir)
+        report_index.publish(run_dir.root.parent)
+        try:
+            log_outcome(run_dir, page.verdict)
+        except Exception as error:
+            logger.error("The report is written, but MLflow did not take the run: %s", error)
+            raise
     report_html: Path = run_dir.report_html
     return report_html
+
+
+def write(run_dir: RunDirectory) -> ReportPage:
+    """Write lineage.json and report.html. What is missing or damaged is said in the page."""
+    page, run_lineage = build_page(run_dir)
+    run_dir.save_json(run_dir.lineage_json, run_lineage)
+    html = render(page)
+    with run_dir.replacing(run_dir.report_html) as temporary:
+        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
+    logger.info("%s: %s", page.verdict.headline, page.verdict.reason)
+    logger.info("Report of %d kB: %s", len(html) // 1000, run_dir.report_html)
+    return page
 
 
 def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:

@@ -78,6 +78,8 @@ class RunDirectory:
     explanation_maps = property(lambda self: self.root / "explanation_maps.npz")
     gate_json = property(lambda self: self.root / "gate.json")
     promotion_json = property(lambda self: self.root / "promotion.json")
+    tracking_json = property(lambda self: self.root / "tracking.json")
+    tracking_lock = property(lambda self: self.root / "tracking.lock")
     lineage_json = property(lambda self: self.root / "lineage.json")
     report_html = property(lambda self: self.root / "report.html")
     tuning_json = property(lambda self: self.root / "tuning.json")

@@ -66,6 +66,11 @@ def test_it_is_scheduled_without_catchup_one_run_at_a_time_each_task_limited(dag
     assert dag.doc_md.strip().startswith("### Train a facial-emotion classifier")
 
 
+def test_a_promotion_is_an_event_that_other_dags_can_follow(dag):
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+    assert outlets == {"promote_model": ["fer_champion"]}
+
+
 def test_both_spark_steps_are_submitted_over_the_connection(dag):
     for task_id, job in (("ingest_dataset", "ingest_faces.py"), ("preprocess_faces", "preprocess_faces.py")):
         task = dag.get_task(task_id)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -69,6 +70,13 @@ def test_an_accepted_run_is_green_and_promotes(home):
     assert json.loads(run_dir.gate_json.read_text())["passed"] is True
     promotion = json.loads(run_dir.promotion_json.read_text())
     assert (promotion["registered_model"], promotion["alias"]) == ("fer-classifier", "champion")
+    with sqlite3.connect(home / "airflow" / "airflow.db") as database:
+        query = "SELECT name, asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id"
+        ((asset, extra),) = database.execute(query)
+    assert (asset, json.loads(extra)) == ("fer_champion", promotion)
+    with sqlite3.connect(home / "airflow" / "mlflow.db") as database:
+        tracked = database.execute("SELECT run_uuid, status FROM runs WHERE name = ?", (run_dir.root.name,))
+        assert list(tracked) == [(promotion["mlflow_run"], "FINISHED")]
     assert "epoch 1/2" in output
 
 
@@ -83,6 +91,9 @@ def test_a_rejected_run_is_red_with_the_reason_and_a_report(home):
     assert len(run_dir.attempts("reject_model")) == 1
     assert "Rejected" in Path(last).read_text()
     assert not run_dir.promotion_json.exists()
+    with sqlite3.connect(home / "airflow" / "mlflow.db") as database:
+        query = "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE name = ? AND key = 'outcome'"
+        assert list(database.execute(query, (run_dir.root.name,))) == [("rejected",)]
 
 
 def test_refused_data_make_a_red_run_with_the_reason_and_a_report(home, tmp_path):

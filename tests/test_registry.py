@@ -1,21 +1,23 @@
 import hashlib
+import multiprocessing
 import os
-import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_faces import write_faces
+from finished_run import aliases, finish, tracked_runs, versions
 
-from fer_tasks import registry
-from fer_tasks.accuracy_gate import decide
+from fer_tasks import registry, report
 from fer_tasks.errors import RegistryError
-from fer_tasks.evaluation import evaluate
-from fer_tasks.model import build_model, import_keras, load_model, predict_probabilities
-from fer_tasks.registry import Promotion, load_champion
+from fer_tasks.file_lock import locked
+from fer_tasks.model import load_model, predict_probabilities
+from fer_tasks.registry import Promotion, find_champion, load_champion
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.settings import RunSettings
-from fer_tasks.training import EpochRecord, History
 
+PROJECT = Path(__file__).resolve().parent.parent
 FACES = np.random.default_rng(0).random((3, 48, 48, 1), dtype=np.float32)
 
 
@@ -25,7 +27,6 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home with blank")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_HOME", str(folder))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield folder
 
 
@@ -33,38 +34,10 @@ def home(tmp_path_factory):
 def finished(tmp_path):
     """finished(run name, model name, accuracy) -> a run that came through the gate, whose minimum is 0.6."""
 
-    def finish(run_name, registered_model, accuracy=0.9):
-        run_dir = RunDirectory(tmp_path / run_name)
-        run_dir.save_json(run_dir.settings_json, RunSettings(registered_model=registered_model).to_params())
-        write_faces(run_dir, {"test": 2})
-        import_keras().utils.set_random_seed(len(run_name))
-        build_model("paper_cnn").save(run_dir.model)
-        record = EpochRecord(1, 1.5, 0.5, 1.0, 0.25, 0.1, 1.0, 9.0)
-        run_dir.save_json(run_dir.history_json, History("paper_cnn", 5, "float32", (record,), 1, False, (), 1.0))
-        measured = evaluate(
-            np.zeros(2, np.int32),
-            np.eye(7, dtype=np.float32)[None, :2],
-            temperature=1.0,
-            validation_accuracy=0.5,
-            images_per_second=9.0,
-        )
-        run_dir.save_json(run_dir.evaluation_json, measured)
-        gate = decide(accuracy=accuracy, accuracy_low=0.1, accuracy_high=0.99, min_accuracy=0.6)
-        run_dir.save_json(run_dir.gate_json, gate)
-        return run_dir
+    def make(run_name, registered_model, accuracy=0.9):
+        return finish(RunDirectory(tmp_path / run_name), registered_model, accuracy)
 
-    return finish
-
-
-def versions(home, name):
-    with sqlite3.connect(home / "mlflow.db") as database:
-        rows = database.execute("SELECT version FROM model_versions WHERE name = ? ORDER BY version", (name,))
-        return [version for (version,) in rows]
-
-
-def aliases(home, name):
-    with sqlite3.connect(home / "mlflow.db") as database:
-        return dict(database.execute("SELECT alias, version FROM registered_model_aliases WHERE name = ?", (name,)))
+    return make
 
 
 def test_the_first_accepted_model_becomes_champion_and_a_retry_registers_nothing_more(home, finished, capfd):
@@ -75,10 +48,11 @@ def test_the_first_accepted_model_becomes_champion_and_a_retry_registers_nothing
     assert promotion.previous_version is None
     assert promotion.tracking_uri == f"sqlite:///{home}/mlflow.db"
     assert promotion.promoted_at.endswith("+00:00")
+    assert (promotion.accuracy, promotion.run_folder) == (0.5, "first")
+    assert tracked_runs(home, "first") == [promotion.mlflow_run]
     assert run_dir.load_json(run_dir.promotion_json, Promotion) == promotion
 
-    again = registry.run(run_dir)
-    assert (again.version, again.previous_version) == (1, None)
+    assert registry.run(run_dir) == promotion
     assert versions(home, "retried") == [1]
     assert aliases(home, "retried") == {"champion": 1}
     assert "http" not in capfd.readouterr().out
@@ -98,32 +72,48 @@ def test_the_next_one_takes_the_alias_and_the_former_is_kept_as_previous(home, f
     expected = predict_probabilities(load_model(second.model), FACES)
     assert np.allclose(predict_probabilities(load_champion("followed"), FACES), expected, atol=1e-6)
 
+    champion = find_champion("followed")
+    assert (champion.version, champion.previous_version, champion.accuracy) == (2, 1, 0.5)
+    assert (champion.run_folder, champion.mlflow_run) == ("second", promotion.mlflow_run)
+    assert champion.model_sha256 == promotion.model_sha256
+    assert [(past.version, past.how) for past in champion.history] == [(1, "promotion"), (2, "promotion")]
+    assert champion.history[1].at == promotion.promoted_at
 
-def test_mlflow_knows_the_settings_the_measures_and_the_records(home, finished):
+
+def test_promotion_and_report_log_into_the_same_run_of_mlflow(home, finished):
     from mlflow import MlflowClient
 
-    run_dir = finished("told", "told")
-    registry.run(run_dir)
+    run_dir = finished("shared", "logged")
+    report.run(run_dir)
+    promotion = registry.run(run_dir)
+    report.run(run_dir)
+    assert tracked_runs(home, "shared") == [promotion.mlflow_run]
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
-    experiment = client.get_experiment_by_name("fer-training").experiment_id
-    (tracked,) = client.search_runs([experiment], "attributes.run_name = 'told'")
-    assert tracked.data.params["learning_rate"] == "0.05"
-    assert tracked.data.metrics["test_accuracy"] == 0.5
-    assert tracked.data.metrics["val_accuracy"] == 0.25
-    assert tracked.data.tags["run_folder"] == "told"
-    records = {item.path for item in client.list_artifacts(tracked.info.run_id, "records")}
-    assert {"records/settings.json", "records/evaluation.json", "records/gate.json"} <= records
+    assert client.get_run(promotion.mlflow_run).info.status == "FINISHED"
+    records = {item.path for item in client.list_artifacts(promotion.mlflow_run, "records")}
+    assert {"records/settings.json", "records/evaluation.json", "records/promotion.json"} <= records
+    assert client.get_model_version("logged", "1").run_id == promotion.mlflow_run
+    assert len(client.get_metric_history(promotion.mlflow_run, "test_accuracy")) == 1
     assert list((home / "mlflow-artifacts").rglob("model.keras"))
+
+
+def test_the_record_of_the_promotion_reaches_mlflow_without_the_report(home, finished):
+    from mlflow import MlflowClient
+
+    promotion = registry.run(finished("unreported", "unreported"))
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    records = {item.path for item in client.list_artifacts(promotion.mlflow_run, "records")}
+    assert "records/promotion.json" in records
 
 
 def test_other_tools_load_the_champion_with_mlflow_alone(home, finished, monkeypatch):
     import mlflow
 
-    run_dir = finished("shared", "shared")
+    run_dir = finished("elsewhere", "elsewhere")
     registry.run(run_dir)
     assert "MLFLOW_TRACKING_URI" not in os.environ
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-    model = mlflow.pyfunc.load_model("models:/shared@champion")
+    model = mlflow.pyfunc.load_model("models:/elsewhere@champion")
     expected = predict_probabilities(load_model(run_dir.model), FACES)
     assert np.allclose(model.predict(FACES), expected, atol=1e-6)
 
@@ -146,15 +136,88 @@ def test_a_run_without_a_verdict_is_refused(home, finished):
 
 
 def test_without_a_champion_there_is_none_to_load(home):
+    assert find_champion("nobody") is None
     with pytest.raises(RegistryError, match="has no champion of 'nobody'"):
         load_champion("nobody")
 
 
-def test_a_server_of_ones_own_is_used(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    assert registry.tracking_uri() == "https://mlflow.example.org"
+def test_a_model_that_was_compared_with_another_champion_is_not_promoted(home, finished):
+    first, second, third = (finished(name, "compared") for name in ("a", "bb", "ccc"))
+    assert registry.promote(first, "compared", expected_champion=None).version == 1
+    assert registry.promote(second, "compared", expected_champion=1).version == 2
+    with pytest.raises(RegistryError, match=r"version 3 was compared with version 1, but by now version 2 is in use"):
+        registry.promote(third, "compared", expected_champion=1)
+    with pytest.raises(RegistryError, match=r"version 3 was compared with no champion, .* Clear evaluate_model"):
+        registry.promote(third, "compared", expected_champion=None)
+    assert aliases(home, "compared") == {"champion": 2, "previous_champion": 1}
+    assert registry.promote(second, "compared", expected_champion=1).previous_version == 1
+    assert registry.promote(third, "compared", expected_champion=2).version == 3
+    assert aliases(home, "compared") == {"champion": 3, "previous_champion": 2}
 
 
-def test_a_password_in_the_servers_address_stays_out_of_the_record():
-    assert registry.without_password("postgresql://me:secret@db/mlflow") == "postgresql://db/mlflow"
-    assert registry.without_password("https://mlflow.example.org/x") == "https://mlflow.example.org/x"
+def wait_until(condition, process=None, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        assert process is None or process.poll() is None, "the process ended before"
+        time.sleep(0.1)
+
+
+def test_a_promotion_killed_between_registering_and_the_alias_is_ended_by_its_retry(home, finished):
+    run_dir = finished("killed", "killed")
+    script = (
+        "import sys; from fer_tasks import registry; from fer_tasks.run_directory import RunDirectory; "
+        "registry.run(RunDirectory(sys.argv[1]))"
+    )
+    with locked(home / "registry.lock"):
+        process = subprocess.Popen([sys.executable, "-c", script, str(run_dir)], cwd=PROJECT)
+        wait_until(lambda: versions(home, "killed") == [1], process)
+        assert aliases(home, "killed") == {}
+        process.kill()
+        assert process.wait(timeout=60) == -9
+    assert aliases(home, "killed") == {}
+    promotion = registry.run(run_dir)
+    assert [attempt.status for attempt in run_dir.attempts("promote_model")] == ["running", "succeeded"]
+    assert versions(home, "killed") == [1]
+    assert aliases(home, "killed") == {"champion": 1}
+    assert len(tracked_runs(home, "killed")) == 1
+    assert promotion.previous_version is None
+
+
+def promote_first(root, answers):
+    try:
+        promotion = registry.promote(RunDirectory(root), "raced", expected_champion=None)
+        answers.put((promotion.version, "won"))
+    except RegistryError as error:
+        answers.put((None, str(error)))
+
+
+def num_waiting(lock):
+    """So many processes wait for this lock."""
+    inode = f":{lock.stat().st_ino} "
+    return sum(" -> " in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+def test_of_two_promotions_at_once_one_wins(home, finished):
+    runs = [finished(name, "raced") for name in ("left", "right one")]
+    for run_dir in runs:
+        with pytest.raises(RegistryError, match="was compared with version 99, but by now no champion is in use"):
+            registry.promote(run_dir, "raced", expected_champion=99)
+    assert versions(home, "raced") == [1, 2]
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    racers = [context.Process(target=promote_first, args=(run_dir.root, answers)) for run_dir in runs]
+    with locked(home / "registry.lock"):
+        for racer in racers:
+            racer.start()
+        wait_until(lambda: num_waiting(home / "registry.lock") == 2)
+        assert aliases(home, "raced") == {}
+    told = dict(answers.get(timeout=200) for _ in racers)
+    for racer in racers:
+        racer.join(timeout=60)
+    (winner,) = [version for version in told if version is not None]
+    loser = {1: 2, 2: 1}[winner]
+    assert told[None].startswith(
+        f"raced version {loser} was compared with no champion, but by now version {winner} is in use."
+    )
+    assert aliases(home, "raced") == {"champion": winner}

@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 
 def publish(run_dir: RunDirectory) -> Page:
-    report.run(run_dir)
+    report.write(run_dir)
     return Page(run_dir.report_html.read_text())
 
 
