@@ -11,10 +11,10 @@ import numpy as np
 from fer_tasks import lineage
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.data_quality import DataQuality
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.errors import ReportError
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanations
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.lineage import Lineage
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.report_charts import TimelineBar, timeline

@@ -67,9 +67,11 @@ def test_it_is_scheduled_without_catchup_one_run_at_a_time_each_task_limited(dag
 
 
 def test_both_spark_steps_are_submitted_over_the_connection(dag):
+    from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
     for task_id, job in (("ingest_dataset", "ingest_faces.py"), ("preprocess_faces", "preprocess_faces.py")):
         task = dag.get_task(task_id)
-        assert task.task_type == "SparkSubmitOperator"
+        assert isinstance(task, SparkSubmitOperator)
         assert task._conn_id == "spark_default"
         assert Path(task.application) == PROJECT / "spark_jobs" / job
         assert Path(task.application).is_file()
