@@ -14,6 +14,10 @@ promote_model       | registry                    | model, gate.json          | 
 reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
+ingest_dataset, check_data_quality and preprocess_faces also write keys/<step>.json: what they made of what. They take
+over the files of a former run with the same key instead of computing them (reuse, result_basis); their settings, inputs
+and artefacts are declared in ingestion, data_quality and preprocessing. Every step writes its tries: steps/<step>.json.
+
 The search for settings (fer_tuning) has the first four steps, start_run writing tuning.json too, and then
 
 step                | module                      | reads                     | writes
