@@ -1,29 +1,25 @@
 """Results taken over from former runs: by whom, when not, and that nobody's files suffer from it."""
 
-import ast
 import errno
-import json
 import logging
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import pytest
 from raw_faces import LABELS, noise
 
-from fer_tasks import data_quality, ingestion, result_basis, reuse
-from fer_tasks.data_quality import CHECK_DATA_QUALITY
+from fer_tasks import data_quality, result_basis, reuse
 from fer_tasks.errors import DataQualityError
-from fer_tasks.ingestion import INGEST_DATASET, SAMPLE_SETTINGS_READ
+from fer_tasks.ingestion import INGEST_DATASET
 from fer_tasks.preprocessing import PREPROCESS_FACES
-from fer_tasks.result_basis import code_sha256
+from fer_tasks.result_basis import ReusableStep
 from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
-STEPS = (INGEST_DATASET, CHECK_DATA_QUALITY, PREPROCESS_FACES)
 NAMES = ("ingest_dataset", "check_data_quality", "preprocess_faces")
 
 
@@ -187,3 +183,156 @@ def test_data_docs_are_part_of_the_result(run_steps, tmp_path):
     assert (tmp_path / "runs" / "b" / "data_docs" / "index.html").is_file()
     assert run_steps("c") == from_run("a", "ingest_dataset")
     assert not (tmp_path / "runs" / "c" / "data_docs").exists()
+
+
+def test_other_code_computes_the_steps_that_it_is_part_of(run_steps, tmp_path, monkeypatch, caplog):
+    run_steps("a")
+    project = tmp_path / "project"
+    for folder in ("fer_tasks", "spark_jobs"):
+        shutil.copytree(result_basis.PROJECT / folder, project / folder)
+    monkeypatch.setattr(result_basis, "PROJECT", project)
+    assert run_steps("b") == from_run("a", *NAMES)
+    with (project / "fer_tasks" / "face_filters.py").open("a") as source:
+        source.write("# another filter\n")
+    with caplog.at_level(logging.INFO):
+        assert run_steps("c") == from_run("a", "ingest_dataset", "check_data_quality")
+    assert "Computed anew: differs from run a in code (fer_tasks/face_filters.py)" in caplog.messages
+
+
+def test_the_drawn_sample_is_reused_with_its_pictures_for_the_same_seed(spark, tmp_path):
+    from spark_jobs import ingest_faces
+
+    def ingest(name, **settings):
+        run_dir = RunDirectory(tmp_path / "runs" / name)
+        RunSettings(**{"sample_images": 350, **settings}).save(run_dir)
+        reuse_or_run(INGEST_DATASET, run_dir, lambda: ingest_faces.main(str(run_dir)))
+        return run_dir.attempts("ingest_dataset")[-1].reused_from
+
+    assert [ingest("a"), ingest("b"), ingest("c", seed=8), ingest("d", sample_images=351)] == [None, "a", None, None]
+    a, b = (content(tmp_path / "runs" / name) for name in "ab")
+    assert a == b
+    assert sum(path.startswith("sample/train/") for path in b) > 100
+    assert b"runs" not in b["ingestion.json"]  # no path into a folder that may be deleted
+
+
+TOY = ReusableStep(
+    name="toy",
+    module="fer_tasks.emotions",
+    settings=("seed",),
+    inputs=lambda run_dir: {"text": (run_dir.root.parent / "input.txt").read_text()},
+    artefacts=("faces", "gate_json"),
+)
+"""Copies its input into two files, without Spark."""
+
+
+@pytest.fixture
+def run_toy(tmp_path):
+    """run_toy("b") -> the run that it was reused from, or None."""
+    (tmp_path / "input.txt").write_text("one")
+
+    def run(name, **settings):
+        run_dir = RunDirectory(tmp_path / name)
+        RunSettings(**settings).save(run_dir)
+        reuse_or_run(TOY, run_dir, lambda: make_toy(run_dir))
+        return run_dir.attempts("toy")[-1].reused_from
+
+    return run
+
+
+def make_toy(run_dir):
+    with run_dir.attempt("toy"):
+        text = (run_dir.root.parent / "input.txt").read_text()
+        with run_dir.replacing(run_dir.faces) as folder:
+            folder.mkdir()
+            (folder / "part").write_text(text)
+        with run_dir.replacing(run_dir.gate_json) as temporary:
+            temporary.write_text(text)
+
+
+def toy(run_dir_path):
+    return [(run_dir_path / name).read_text() for name in ("faces.parquet/part", "gate.json")]
+
+
+def test_a_run_that_is_deleted_while_it_is_reused_leads_to_computing(run_toy, tmp_path, monkeypatch, caplog):
+    run_toy("a")
+    link_file = reuse._link_file
+
+    def link_and_delete(source, target):
+        link_file(source, target)
+        shutil.rmtree(tmp_path / "a")
+
+    monkeypatch.setattr(reuse, "_link_file", link_and_delete)
+    assert run_toy("b") is None
+    assert toy(tmp_path / "b") == ["one", "one"]
+    assert "Not reused from run a: " in caplog.text
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "faces.parquet", "gate.json", "keys", "settings.json", "steps",
+    ]  # fmt: skip
+
+
+def test_a_damaged_latest_run_is_passed_over_for_the_one_before(run_toy, tmp_path):
+    run_toy("a")
+    run_toy("b", reuse=False)
+    truncate(tmp_path / "b" / "gate.json")
+    assert run_toy("c") == "a"
+    (tmp_path / "c" / "keys" / "toy.json").write_text("{")
+    (tmp_path / "not-a-run").write_text("")
+    assert run_toy("d") == "a"
+
+
+def test_runs_side_by_side_all_end_whole(run_toy, tmp_path):
+    names = [str(number) for number in range(24)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = list(pool.map(run_toy, names))
+    assert found[0] is None
+    assert found[-1] in names
+    assert all(toy(tmp_path / name) == ["one", "one"] for name in names)
+
+
+def test_on_another_disk_the_files_are_copied(run_toy, tmp_path, monkeypatch):
+    def other_disk(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+
+    monkeypatch.setattr(os, "link", other_disk)
+    run_toy("a")
+    assert run_toy("b") == "a"
+    assert toy(tmp_path / "b") == ["one", "one"]
+    assert (tmp_path / "b" / "gate.json").stat().st_nlink == 1
+
+
+def test_what_was_made_while_its_input_changed_is_not_kept(run_toy, tmp_path):
+    def change_and_make(run_dir):
+        (tmp_path / "input.txt").write_text("two")
+        make_toy(run_dir)
+
+    run_dir = RunDirectory(tmp_path / "a")
+    RunSettings().save(run_dir)
+    reuse_or_run(TOY, run_dir, lambda: change_and_make(run_dir))
+    assert not run_dir.result_json("toy").exists()
+    assert run_toy("b") is None
+    assert run_toy("c") == "b"
+
+
+def test_a_retry_that_fails_takes_the_key_away(run_toy, tmp_path):
+    """Or the files of the two tries would be taken for one result."""
+
+    def lose():
+        raise OSError("disk lost")
+
+    run_toy("a")
+    with pytest.raises(OSError, match="disk lost"):
+        reuse_or_run(TOY, RunDirectory(tmp_path / "a"), lose)
+    assert run_toy("b") is None
+
+
+def test_a_disk_that_is_full_when_the_key_is_written_fails_nothing(run_toy, monkeypatch, caplog):
+    save_json = RunDirectory.save_json
+
+    def full(self, path, record):
+        if path.parent.name == "keys":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_json(self, path, record)
+
+    monkeypatch.setattr(RunDirectory, "save_json", full)
+    assert run_toy("a") is None
+    assert "Later runs cannot reuse this result: [Errno 28] No space left on device" in caplog.text
