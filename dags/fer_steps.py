@@ -1,6 +1,7 @@
 """What the DAGs share: how a Spark step is submitted, which failures are retried, and the asset they meet at."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+from fer_tasks.result_basis import ReusableStep
+from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.spark_runtime import SPARK_CONF
 
-SPARK_JOBS = Path(__file__).resolve().parent.parent / "spark_jobs"
+PROJECT = Path(__file__).resolve().parent.parent
 
 FER_CHAMPION = Asset("fer_champion")
 """Changes with every promotion; an event's `extra` is the run's promotion.json. A DAG follows it with
@@ -40,11 +43,23 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 
-def spark_step(task_id: str, job: str) -> SparkSubmitOperator:
-    return SparkSubmitOperator(
-        task_id=task_id,
-        application=str(SPARK_JOBS / job),
-        name=f"{task_id} {{{{ run_id }}}}",
+class ReusingSparkSubmit(SparkSubmitOperator):
+    """Submits the step's job unless a former run's result stands for it, which is found without starting a JVM."""
+
+    def __init__(self, *, step: ReusableStep, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+
+    def execute(self, context: Any) -> None:
+        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), partial(super().execute, context))
+
+
+def spark_step(step: ReusableStep) -> ReusingSparkSubmit:
+    return ReusingSparkSubmit(
+        step=step,
+        task_id=step.name,
+        application=str(PROJECT / f"{step.module.replace('.', '/')}.py"),
+        name=f"{step.name} {{{{ run_id }}}}",
         conn_id="spark_default",
         conf=SPARK_CONF,
         application_args=["--run-dir", "{{ ti.xcom_pull(task_ids='start_run') }}"],

@@ -21,6 +21,8 @@ import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
 from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, spark_step
+from fer_tasks.ingestion import INGEST_DATASET
+from fer_tasks.preprocessing import PREPROCESS_FACES
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -94,9 +96,9 @@ def fer_training() -> None:
     explained, gate = explain_predictions(), accuracy_gate()
     (
         start_run()
-        >> spark_step("ingest_dataset", "ingest_faces.py")
+        >> spark_step(INGEST_DATASET)
         >> check_data_quality()
-        >> spark_step("preprocess_faces", "preprocess_faces.py")
+        >> spark_step(PREPROCESS_FACES)
         >> train_model()
         >> evaluate_model()
         >> [explained, gate]

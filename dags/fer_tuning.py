@@ -18,6 +18,8 @@ import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
 from dags.fer_steps import DEFAULT_ARGS, spark_step
+from fer_tasks.ingestion import INGEST_DATASET
+from fer_tasks.preprocessing import PREPROCESS_FACES
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.tuning_settings import TuningSettings
 
@@ -70,13 +72,7 @@ def fer_tuning() -> None:
         return str(study_report.run(RunDirectory.for_run_id(run_id)))
 
     planned = plan_trials()
-    (
-        start_run()
-        >> spark_step("ingest_dataset", "ingest_faces.py")
-        >> check_data_quality()
-        >> spark_step("preprocess_faces", "preprocess_faces.py")
-        >> planned
-    )
+    (start_run() >> spark_step(INGEST_DATASET) >> check_data_quality() >> spark_step(PREPROCESS_FACES) >> planned)
     run_trials.expand(lane=planned) >> [choose_settings(), publish_study()]
 
 

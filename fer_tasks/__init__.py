@@ -14,10 +14,13 @@ promote_model       | registry                    | model, gate.json          | 
 reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
-The last two that a run comes to, promote_model and publish_report, also write index.html (report_index) beside the runs'
-folders: the reports of all runs.
-promote_model and publish_report also log the run to MLflow (tracking), each thing once; tracking.json says which run
-there is this one's. The alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion).
+promote_model and publish_report also write index.html (report_index), the reports of all runs, beside the runs'
+folders, and log the run to MLflow (tracking), each thing once; tracking.json says which run there is this one's. The
+alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion).
+
+ingest_dataset, check_data_quality and preprocess_faces also write keys/<step>.json: what they made of what. They take
+over the files of a former run with the same key instead of computing them (reuse, result_basis); their settings, inputs
+and artefacts are declared in ingestion, data_quality and preprocessing. Every step writes its tries: steps/<step>.json.
 
 The search for settings (fer_tuning) has the first four steps, start_run writing tuning.json too, and then
 

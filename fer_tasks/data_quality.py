@@ -21,12 +21,14 @@ from fer_tasks.cleaning import (
     count_per_split_and_emotion,
     plan_cleaning,
 )
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.emotions import EMOTIONS, USAGES
 from fer_tasks.errors import DataQualityError
 from fer_tasks.expectation_outcome import ExpectationOutcome, judge, quiet_great_expectations
 from fer_tasks.face_expectations import SUITE_NAME, face_expectations
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.quality_table import quality_table
+from fer_tasks.result_basis import ReusableStep
+from fer_tasks.reuse import results_of, reuse_or_run
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -84,6 +86,15 @@ SETTINGS_READ = (
     "drop_leaked",
     "drop_duplicates",
     "drop_conflicting",
+    "data_docs",
+)
+
+CHECK_DATA_QUALITY = ReusableStep(
+    name="check_data_quality",
+    module="fer_tasks.data_quality",
+    settings=SETTINGS_READ,
+    inputs=results_of("ingest_dataset"),
+    artefacts=("quarantine", "exclusions", "data_docs_folder", "data_quality_json"),
 )
 
 _REMEDIES = {
@@ -141,7 +152,15 @@ def _blocking_sentence(outcome: ExpectationOutcome, plan: CleaningPlan) -> str:
 
 
 def run(run_dir: RunDirectory) -> DataQuality:
-    """Write quarantine, exclusions and data_quality.json; then raise DataQualityError if the data set is refused."""
+    """Write quarantine, exclusions and data_quality.json, or take over those of a former run that passed.
+
+    Raises DataQualityError, when all is written, if the data set is refused.
+    """
+    reuse_or_run(CHECK_DATA_QUALITY, run_dir, lambda: _check(run_dir))
+    return run_dir.load_json(run_dir.data_quality_json, DataQuality)
+
+
+def _check(run_dir: RunDirectory) -> None:
     with run_dir.attempt("check_data_quality"):
         quiet_great_expectations()
         settings = run_dir.load_settings()
@@ -158,7 +177,6 @@ def run(run_dir: RunDirectory) -> DataQuality:
         _tell(quality)
         if not quality.passed:
             raise DataQualityError("The data set was refused. " + " ".join(quality.blocking))
-        return quality
 
 
 def _judge_with_pages(

@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from fer_tasks import dataset_archive, dataset_csv
 from fer_tasks.dataset_csv import CsvColumns
 from fer_tasks.emotions import EMOTIONS, USAGES
 from fer_tasks.errors import DatasetError
+from fer_tasks.result_basis import file_sha256
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
@@ -33,24 +34,6 @@ _EXPECTED = (
     "expected a CSV with the columns emotion, pixels and Usage, a folder with train/<emotion>/* and test/<emotion>/*, "
     "or a zip of one of these"
 )
-
-
-@dataclass(frozen=True)
-class Ingestion:
-    """Record of ingest_dataset, ingestion.json.
-
-    kind: `sample`, `csv`, `folder` or `zip`. dataset_sha256: of the file; of a folder, of its images' names and bytes.
-    num_ignored_files: files beside the images, ignored_examples the first of them.
-    """
-
-    kind: str
-    path: str
-    dataset_sha256: str
-    num_images: int
-    num_undecodable: int
-    num_ignored_files: int
-    ignored_examples: tuple[str, ...]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -111,9 +94,9 @@ def open_dataset(location: str) -> DatasetSource:
 def fingerprint(source: DatasetSource) -> str:
     """sha256 of the file; of a folder, of the sorted lines `<sha256 of the image>  <its relative path>`."""
     if source.kind != "folder":
-        return _file_sha256(source.path)
+        return file_sha256(source.path)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        digests = pool.map(_file_sha256, (source.path / member for member in source.members))
+        digests = pool.map(file_sha256, (source.path / member for member in source.members))
         lines = (f"{digest}  {member}\n" for digest, member in zip(digests, source.members, strict=True))
         return sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -121,11 +104,6 @@ def fingerprint(source: DatasetSource) -> str:
 def printable(name: str) -> str:
     """A file name as valid UTF-8: bytes in it that are none become escapes such as `\\udcff`."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _existing_path(location: str) -> Path:

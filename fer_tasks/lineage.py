@@ -1,14 +1,19 @@
 """lineage.json: what a run was made of, so that its result can be traced and made again."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fer_tasks.run_directory import RunDirectory
+from fer_tasks.result_basis import package_version
+from fer_tasks.run_directory import Attempt
+from fer_tasks.settings import RunSettings
+
+if TYPE_CHECKING:
+    from fer_tasks.training import History
 
 PACKAGES = (
     "apache-airflow",
@@ -43,8 +48,25 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class ParentModel:
+    """The model that training began with. initial_weights: as set; registered_model: where that is `champion`.
+
+    weights_sha256: the `model_weights_sha256` of the run that trained it.
+    """
+
+    initial_weights: str
+    registered_model: str | None
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Lineage:
-    """versions: {package: version, or None where it is not installed}, Python first. Times: ISO 8601, UTC."""
+    """versions: {package: version, or None where it is not installed}, Python first. Times: ISO 8601, UTC.
+
+    finished_at: when this was written; what runs beside or after the report is not in it. steps: {step: its tries, the
+    oldest first}. model_weights_sha256: of the weights' values. parent_model: None for a training from scratch. Both
+    are None for a run that did not come to the end of its training.
+    """
 
     run_name: str
     dataset: str | None
@@ -55,23 +77,50 @@ class Lineage:
     code: Code
     versions: dict[str, str | None]
     machine: Machine
+    settings: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, list[Attempt]] = field(default_factory=dict)
+    model_weights_sha256: str | None = None
+    parent_model: ParentModel | None = None
 
 
 def collect(
-    run_dir: RunDirectory, *, dataset: str | None, dataset_sha256: str | None, seed: int | None, finished_at: str
+    run_name: str,
+    attempts: Mapping[str, list[Attempt]],
+    *,
+    settings: RunSettings | None,
+    dataset_sha256: str | None,
+    history: "History | None",
+    finished_at: str,
 ) -> Lineage:
-    """Look at the code, the packages and the machine. Nothing is imported for it, and a missing part is None."""
-    first = run_dir.attempts("start_run")[:1]
+    """Look at the code, the packages and the machine. Nothing is imported for it, and a missing part is None.
+
+    attempts: of each step. settings, dataset_sha256, history: None where the run did not come so far.
+    """
+    first = attempts.get("start_run", [])[:1]
     return Lineage(
-        run_name=run_dir.root.name,
-        dataset=dataset,
+        run_name=run_name,
+        dataset=settings.dataset if settings else None,
         dataset_sha256=dataset_sha256,
-        seed=seed,
+        seed=settings.seed if settings else None,
         started_at=first[0].started_at if first else None,
         finished_at=finished_at,
         code=git_state(Path(__file__).resolve().parent.parent),
-        versions={"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
+        versions={"python": platform.python_version(), **{package: package_version(package) for package in PACKAGES}},
         machine=machine(),
+        settings=settings.to_params() if settings else {},
+        steps={step: list(tries) for step, tries in attempts.items() if tries},
+        model_weights_sha256=history.weights_sha256 if history else None,
+        parent_model=_parent(settings, history) if settings and history else None,
+    )
+
+
+def _parent(settings: RunSettings, history: "History") -> ParentModel | None:
+    if history.initial_weights_sha256 is None:
+        return None
+    return ParentModel(
+        initial_weights=settings.initial_weights,
+        registered_model=settings.registered_model if settings.initial_weights == "champion" else None,
+        weights_sha256=history.initial_weights_sha256,
     )
 
 
@@ -103,11 +152,6 @@ def machine() -> Machine:
     )
 
 
-def utc_now() -> str:
-    """Now, as every record writes it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -115,13 +159,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,7 +1,10 @@
-"""Record of preprocess_faces: what became of every image, split by split."""
+"""What preprocess_faces leaves, and what that depends on."""
 
 from dataclasses import dataclass
 from typing import Any
+
+from fer_tasks.result_basis import ReusableStep
+from fer_tasks.reuse import results_of
 
 SETTINGS_READ = (
     "seed",
@@ -14,10 +17,20 @@ SETTINGS_READ = (
 )
 
 
+PREPROCESS_FACES = ReusableStep(
+    name="preprocess_faces",
+    module="spark_jobs.preprocess_faces",
+    settings=SETTINGS_READ,
+    inputs=results_of("ingest_dataset", "check_data_quality"),
+    artefacts=("faces", "preprocessing_json"),
+)
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """Record preprocessing.json. images_read = quarantined + all excluded + all faces written - augmented_copies.
+    """Record preprocessing.json: what became of every image, split by split.
 
+    images_read = quarantined + all excluded + all faces written - augmented_copies.
     roles: {published usage: split}. faces_per_split counts the copies, which are all in train.
     shared_by_evaluation_splits: different pictures that stand in both validation and test.
     bytes_per_pixel: of the Parquet files, over all pixels written.

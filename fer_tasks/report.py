@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ import numpy as np
 from fer_tasks import lineage, report_index
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.data_quality import DataQuality
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanations
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.lineage import Lineage
 from fer_tasks.page_rendering import render
 from fer_tasks.preprocessing import Preprocessing
@@ -35,7 +36,7 @@ from fer_tasks.report_pictures import exclusion_galleries, quarantine_galleries
 from fer_tasks.report_records import RunRecords
 from fer_tasks.report_story import GateVerdict, judge, tell_steps
 from fer_tasks.report_text import UNKNOWN, duration
-from fer_tasks.run_directory import RunDirectory
+from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.settings import RunSettings
 from fer_tasks.tracking import log_outcome
 from fer_tasks.training import History
@@ -87,7 +88,14 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
     is_sample = _is_sample(settings, ingestion)
     verdict = GateVerdict(gate.passed, gate.reason) if gate else None
     steps = tell_steps(records.attempts, verdict)
-    made_of = _made_of(run_dir, settings, ingestion)
+    made_of = lineage.collect(
+        run_dir.root.name,
+        records.attempts,
+        settings=settings,
+        dataset_sha256=ingestion.dataset_sha256 if ingestion else None,
+        history=history,
+        finished_at=utc_now(),
+    )
     page = ReportPage(
         run_name=run_dir.root.name,
         written_at=made_of.finished_at,
@@ -138,16 +146,6 @@ def _preprocessing(run_dir: RunDirectory, records: RunRecords) -> PreprocessingS
     return records.or_gap("preprocessing", lambda: preprocessing_section(record)) if record else None
 
 
-def _made_of(run_dir: RunDirectory, settings: RunSettings | None, ingestion: Ingestion | None) -> Lineage:
-    return lineage.collect(
-        run_dir,
-        dataset=settings.dataset if settings else None,
-        dataset_sha256=ingestion.dataset_sha256 if ingestion else None,
-        seed=settings.seed if settings else None,
-        finished_at=lineage.utc_now(),
-    )
-
-
 def _is_sample(settings: RunSettings | None, ingestion: Ingestion | None) -> bool:
     return (settings is not None and settings.dataset == "sample") or (
         ingestion is not None and ingestion.kind == "sample"
@@ -155,20 +153,24 @@ def _is_sample(settings: RunSettings | None, ingestion: Ingestion | None) -> boo
 
 
 def _time_told(steps: Sequence[StepLine], made_of: Lineage) -> str:
-    """One sentence about the whole and the longest step."""
+    """About the whole, the longest step, and what was not computed."""
     spent = {line.step: sum(attempt.seconds or 0.0 for attempt in line.attempts) for line in steps}
     longest = max(spent, key=lambda step: spent[step])
     if made_of.started_at is None or not spent[longest]:
         return "No step has been timed."
     whole = datetime.fromisoformat(made_of.finished_at) - datetime.fromisoformat(made_of.started_at)
+    reused = [f"{line.step} from run {line.reused_from}" for line in steps if line.reused_from]
     return (
         f"{duration(whole.total_seconds())} from the first step to this report; "
         f"{longest} took longest, {duration(spent[longest])}."
+        + (f" Not computed but reused: {', '.join(reused)}." if reused else "")
     )
 
 
 def _timeline(steps: Sequence[StepLine], made_of: Lineage) -> tuple[TimelineBar, ...]:
-    tries = [
-        (line.step, attempt.status, attempt.started_at, attempt.seconds) for line in steps for attempt in line.attempts
-    ]
-    return timeline(tries, now=datetime.fromisoformat(made_of.finished_at))
+    tries = [(line.step, attempt) for line in steps for attempt in line.attempts]
+    bars = timeline(
+        [(step, attempt.status, attempt.started_at, attempt.seconds) for step, attempt in tries],
+        now=datetime.fromisoformat(made_of.finished_at),
+    )
+    return tuple(replace(bar, reused_from=attempt.reused_from) for bar, (_, attempt) in zip(bars, tries, strict=True))

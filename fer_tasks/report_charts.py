@@ -69,13 +69,17 @@ class ReliabilityChart:
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """One try of a step: start and length in percent of the whole run. seconds is None where its end is unknown."""
+    """One try of a step: start and length in percent of the whole run. seconds is None where its end is unknown.
+
+    reused_from: the run that had computed what this try took over.
+    """
 
     step: str
     status: str
     start: float
     length: float
     seconds: float | None
+    reused_from: str | None = None
 
 
 def round_ticks(low: float, high: float, *, about: int = 4) -> list[float]:

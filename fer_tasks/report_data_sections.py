@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fer_tasks.data_quality import DataQuality
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.expectation_outcome import ExpectationOutcome
-from fer_tasks.lineage import Lineage
+from fer_tasks.lineage import Lineage, ParentModel
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.report_page import (
     CountTable,
@@ -90,9 +90,20 @@ def lineage_facts(lineage: Lineage) -> tuple[tuple[str, str], ...]:
         ("Data set", clipped(lineage.dataset or UNKNOWN)),
         ("Its SHA-256", lineage.dataset_sha256 or UNKNOWN),
         ("Seed", UNKNOWN if lineage.seed is None else str(lineage.seed)),
+        *_parent_facts(lineage.parent_model),
         ("Code", f"{lineage.code.commit}{changes}" if lineage.code.commit else "not under version control"),
         ("Machine", f"{machine.processor}, {machine.num_cores} cores{memory}"),
         ("System", f"{machine.system}, {machine.architecture}"),
+    )
+
+
+def _parent_facts(parent: ParentModel | None) -> tuple[tuple[str, str], ...]:
+    if parent is None:
+        return ()
+    of_model = f" of {parent.registered_model}" if parent.registered_model else ""
+    return (
+        ("Began with the weights", clipped(f"{parent.initial_weights}{of_model}")),
+        ("Their SHA-256", parent.weights_sha256),
     )
 
 

@@ -24,12 +24,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class AttemptLine:
-    """One try of a step, as a person reads it. started_at: ISO 8601, UTC."""
+    """One try of a step, as a person reads it. started_at: ISO 8601, UTC. reused_from: a run's name."""
 
     status: StepStatus
     started_at: str
     seconds: float | None
     reason: str | None
+    reused_from: str | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class StepLine:
     status: StepStatus
     attempts: tuple[AttemptLine, ...]
     is_eventful: bool
+
+    @property
+    def reused_from(self) -> str | None:
+        """The run that computed the step's result, where this one took it over."""
+        return self.attempts[-1].reused_from if self.attempts else None
 
 
 @dataclass(frozen=True)

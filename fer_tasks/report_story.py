@@ -116,6 +116,12 @@ def _tries(step: str, attempts: Sequence[Attempt]) -> tuple[AttemptLine, ...]:
         return attempt.status  # type: ignore[return-value]
 
     return tuple(
-        AttemptLine(status(attempt, attempt is attempts[-1]), attempt.started_at, attempt.seconds, attempt.reason)
+        AttemptLine(
+            status=status(attempt, attempt is attempts[-1]),
+            started_at=attempt.started_at,
+            seconds=attempt.seconds,
+            reason=attempt.reason,
+            reused_from=attempt.reused_from,
+        )
         for attempt in attempts
     )

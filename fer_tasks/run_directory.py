@@ -27,12 +27,14 @@ class Attempt:
     """One try of one step. `seconds` is None while it runs, and for ever when it was killed.
 
     status: `running` (or killed), `succeeded`, `refused` (a PipelineError: a verdict or bad input) or `failed`.
+    reused_from: the run that computed the result, where this one took it over.
     """
 
     started_at: str
     status: str = "running"
     seconds: float | None = None
     reason: str | None = None
+    reused_from: str | None = None
 
 
 def runs_folder() -> Path:
@@ -148,11 +150,10 @@ class RunDirectory:
     def attempt(self, step: str) -> Iterator[None]:
         """Record one try of `step`: when, how long, and how it ended. The report reads it."""
         earlier = self.attempts(step)
-        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        started, clock = utc_now(), time.monotonic()
 
         def record(status: str, seconds: float | None = None, reason: str | None = None) -> None:
-            attempts = [*earlier, Attempt(started, status, seconds, reason)]
-            self.save_json(self._attempts_json(step), [dataclasses.asdict(attempt) for attempt in attempts])
+            self._save_attempts(step, [*earlier, Attempt(started, status, seconds, reason)])
 
         record("running")
         try:
@@ -164,13 +165,30 @@ class RunDirectory:
             raise
         record("succeeded", time.monotonic() - clock)
 
+    def record_reuse(self, step: str, *, started_at: str, seconds: float, reused_from: str) -> None:
+        """Record a try of `step` that took over what the run `reused_from` had computed."""
+        attempt = Attempt(started_at, "succeeded", seconds, reused_from=reused_from)
+        self._save_attempts(step, [*self.attempts(step), attempt])
+
     def attempts(self, step: str) -> list[Attempt]:
         """Every try of `step` so far, oldest first."""
         path = self._attempts_json(step)
         return [Attempt(**attempt) for attempt in json.loads(path.read_text())] if path.exists() else []
 
+    def result_json(self, step: str) -> Path:
+        """What `step` made of what, by which later runs know whether to reuse it."""
+        return self.root / "keys" / f"{step}.json"
+
     def _attempts_json(self, step: str) -> Path:
         return self.root / "steps" / f"{step}.json"
+
+    def _save_attempts(self, step: str, attempts: list[Attempt]) -> None:
+        self.save_json(self._attempts_json(step), [dataclasses.asdict(attempt) for attempt in attempts])
+
+
+def utc_now() -> str:
+    """Now, as every record writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _remove(path: Path) -> None:

@@ -61,6 +61,13 @@ class RunSettings:
         maximum=0.5,
     )
     seed: int = setting(7, "Data", "Seed", "Decides every random choice of the run.", minimum=0, maximum=2**31 - 1)
+    reuse: bool = setting(
+        True,
+        "Data",
+        "Reuse former results",
+        "Up to `preprocess_faces`, a step whose data, settings and code are those of a former run takes over what that "
+        "run made of them. Off: every step is computed.",
+    )
 
     max_quarantine_share: float = setting(
         0.02,

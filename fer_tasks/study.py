@@ -7,8 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.errors import SettingsError
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.search_space import searched, starting_point
 from fer_tasks.tuning_settings import TuningSettings
@@ -26,7 +26,7 @@ MAX_TRIES = 2
 _RANDOM_TRIALS = 5
 _FULL_TRIALS_BEFORE_PRUNING = 3
 _DATA_AND_MODEL = ("Data", "Data quality", "Preprocessing", "Training")
-_FREE = ("dataset", "dataset_sha256", "data_docs", "preset", "epochs", "patience")
+_FREE = ("dataset", "dataset_sha256", "reuse", "data_docs", "preset", "epochs", "patience")
 """What may differ between two runs of a study: paths, what a trial replaces, and what no accuracy depends on."""
 
 

@@ -3,9 +3,8 @@
 import logging
 from pathlib import Path
 
-from fer_tasks.lineage import utc_now
 from fer_tasks.page_rendering import render
-from fer_tasks.run_directory import RunDirectory
+from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.study import open_study
 from fer_tasks.study_page import StudyPage, build_page
 from fer_tasks.study_record import StudyRecord, record_study

@@ -67,6 +67,8 @@ class History:
 
     temperature: fitted on validation and folded into the model's last layer; see calibration.py.
     is_streamed: the training faces stayed on disk; see streamed_batches.py.
+    initial_weights_sha256, weights_sha256: of the values of the weights that training began with (None from scratch),
+    and of the kept model's (None in a trial, which keeps none); however they were saved.
     """
 
     architecture: str
@@ -79,6 +81,8 @@ class History:
     seconds: float
     temperature: float = 1.0
     is_streamed: bool = False
+    initial_weights_sha256: str | None = None
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,12 @@ def run(run_dir: RunDirectory) -> History:
         views = [predict_views(model, pixels, tta=tta) for pixels in validation.pixel_parts()]
         temperature = fit_temperature(validation.labels, np.concatenate(views, axis=1))
         fold_temperature(model, temperature)
-        history = replace(history, temperature=temperature, is_streamed=batches.is_streamed)
+        history = replace(
+            history,
+            temperature=temperature,
+            is_streamed=batches.is_streamed,
+            weights_sha256=weights_fingerprint(model),
+        )
         with run_dir.replacing(run_dir.model) as temporary:
             model.save(temporary)
         run_dir.save_json(run_dir.history_json, history)
@@ -132,7 +141,8 @@ def train(
     settings = replace(settings, network_width=width_of(initial, settings))
     model = compiled_network(settings, precision, batches, initial=initial)
     judge = _judge(settings, precision)
-    fingerprint = _fingerprint(batches, validation, settings, f"{precision} {weights_fingerprint(initial)}")
+    initial_sha256 = weights_fingerprint(initial)
+    fingerprint = _fingerprint(batches, validation, settings, f"{precision} {initial_sha256}")
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
@@ -150,7 +160,8 @@ def train(
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.average)
         save_checkpoint(run_dir, _checkpoint(model, fingerprint, progress, best))
-    return _finished_model(settings, best), _history(model, precision, progress, settings)
+    history = _history(model, precision, progress, settings)
+    return _finished_model(settings, best), replace(history, initial_weights_sha256=initial_sha256 or None)
 
 
 def learning_rates(settings: RunSettings, steps: int) -> Any:

@@ -21,8 +21,9 @@ from pyspark.sql import functions as F
 
 from fer_tasks import dataset_archive, face_rows
 from fer_tasks.dataset_csv import CsvColumns, cut
-from fer_tasks.dataset_source import DatasetSource, Ingestion, fingerprint, open_dataset, printable
+from fer_tasks.dataset_source import DatasetSource, fingerprint, open_dataset, printable
 from fer_tasks.errors import DatasetError
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.spark_runtime import run_job, spark_session
@@ -94,7 +95,7 @@ def ingest(run_dir: RunDirectory) -> Ingestion:
     log.info("%d images, %d of them undecodable", num_images, num_undecodable)
     return Ingestion(
         kind="sample" if settings.dataset == "sample" else source.kind.replace("zipped_csv", "zip"),
-        path=str(source.path),
+        path="sample" if settings.dataset == "sample" else str(source.path),
         dataset_sha256=dataset_sha256,
         num_images=num_images,
         num_undecodable=num_undecodable,

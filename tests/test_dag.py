@@ -8,6 +8,7 @@ import pytest
 
 from fer_tasks.errors import DataQualityError
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -72,12 +73,42 @@ def test_a_promotion_is_an_event_that_other_dags_can_follow(dag):
 
 
 def test_both_spark_steps_are_submitted_over_the_connection(dag):
+    from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
     for task_id, job in (("ingest_dataset", "ingest_faces.py"), ("preprocess_faces", "preprocess_faces.py")):
         task = dag.get_task(task_id)
-        assert task.task_type == "SparkSubmitOperator"
+        assert isinstance(task, SparkSubmitOperator)
         assert task._conn_id == "spark_default"
         assert Path(task.application) == PROJECT / "spark_jobs" / job
         assert Path(task.application).is_file()
+
+
+def test_a_spark_job_is_submitted_only_where_no_former_run_has_its_result(dag, tmp_path, monkeypatch):
+    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+
+    monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    submitted = []
+
+    def submit(hook, application):
+        submitted.append(application)
+        run_dir = RunDirectory.for_run_id("first" if len(submitted) == 1 else "other")
+        with run_dir.attempt("ingest_dataset"):
+            run_dir.ingestion_json.write_text("{}")
+
+    monkeypatch.setattr(SparkSubmitHook, "submit", submit)
+    task = copy.deepcopy(dag.get_task("ingest_dataset"))
+    for run_id, seed in (("first", 7), ("second", 7), ("other", 8)):
+        RunSettings(seed=seed).save(RunDirectory.for_run_id(run_id))
+    task.execute({"run_id": "first"})
+    task.execute({"run_id": "second"})
+    assert submitted == [str(PROJECT / "spark_jobs" / "ingest_faces.py")]
+    second = RunDirectory.for_run_id("second")
+    assert second.ingestion_json.read_text() == "{}"
+    assert second.attempts("ingest_dataset")[-1].reused_from == "first"
+    task.execute({"run_id": "other"})
+    assert len(submitted) == 2
+    assert RunDirectory.for_run_id("other").attempts("ingest_dataset")[-1].reused_from is None
 
 
 @pytest.mark.parametrize(

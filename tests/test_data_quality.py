@@ -203,7 +203,7 @@ def test_a_source_that_stands_twice_blocks(make_run):
 def test_it_is_quiet_and_data_docs_are_written_on_request(make_run, capfd, caplog):
     with caplog.at_level(logging.INFO):
         run_dir, _ = check(make_run, GOOD, data_docs=True)
-    assert {log.name for log in caplog.records} == {"fer_tasks.data_quality"}
+    assert {log.name for log in caplog.records} == {"fer_tasks.data_quality", "fer_tasks.reuse"}
     assert capfd.readouterr().out == ""
     index = (run_dir.data_docs_folder / "index.html").read_text()
     assert "fer_faces" in index

@@ -123,6 +123,24 @@ def test_a_misspelt_setting_ends_the_run_in_one_line(home):
 
 
 @pytest.mark.slow
+def test_the_same_again_starts_no_spark_and_ends_green(home):
+    reports = []
+    for _ in range(2):
+        status, output = run_dag(home, {**QUICK, "min_accuracy": 0.0, "seed": 11})
+        assert status == 0, output
+        reports.append(Path(output.splitlines()[-1]))
+    first = reports[0].parent.name
+    second = RunDirectory(reports[1].parent)
+    for step in STEPS[1:4]:
+        [attempt] = second.attempts(step)
+        assert (attempt.status, attempt.reused_from) == ("succeeded", first)
+        assert attempt.seconds < 5
+    assert f"Reused from run {first}" in output
+    assert f"Not computed but reused: ingest_dataset from run {first}" in reports[1].read_text()
+    assert json.loads(second.lineage_json.read_text())["steps"]["ingest_dataset"][0]["reused_from"] == first
+
+
+@pytest.mark.slow
 def test_a_search_ends_with_the_page_of_its_study(home):
     conf = {"sample_images": 350, "num_trials": 2, "epochs_per_trial": 1, "study_name": "end-to-end"}
     status, output = run_dag(home, conf, "fer_tuning")

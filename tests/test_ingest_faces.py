@@ -14,8 +14,8 @@ from PIL import Image
 
 from fer_tasks import face_rows
 from fer_tasks.dataset_csv import CsvColumns, cut
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.errors import DatasetError
+from fer_tasks.ingestion import Ingestion
 from spark_jobs import ingest_faces
 
 PROJECT = Path(__file__).resolve().parent.parent

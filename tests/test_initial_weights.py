@@ -4,7 +4,7 @@ from tiny_faces import write_faces
 
 from fer_tasks import training
 from fer_tasks.errors import SettingsError, TrainingError
-from fer_tasks.initial_weights import find_initial_model, freeze, transfer, width_of
+from fer_tasks.initial_weights import find_initial_model, fingerprint, freeze, transfer, width_of
 from fer_tasks.model import build_model, import_keras, load_model
 from fer_tasks.settings import RunSettings
 from fer_tasks.start_run import run as start_run
@@ -66,6 +66,8 @@ def test_training_leaves_frozen_stages_as_they_were_and_changes_the_others(make_
     write_faces(run_dir, COUNTS)
     training.run(run_dir)
     before, after = load_model(initial), load_model(run_dir.model)
+    history = run_dir.load_json(run_dir.history_json, training.History)
+    assert (history.initial_weights_sha256, history.weights_sha256) == (fingerprint(before), fingerprint(after))
     kept = [
         (np.asarray(one) == np.asarray(other)).all() for one, other in zip(before.weights, after.weights, strict=True)
     ]

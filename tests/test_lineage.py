@@ -1,7 +1,6 @@
 """Lineage of a run, and git states made with real git."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,16 @@ import numpy
 import pytest
 
 from fer_tasks import lineage
-from fer_tasks.lineage import Code, Lineage, git_state
+from fer_tasks.lineage import Code, Lineage, ParentModel, git_state
+from fer_tasks.run_directory import Attempt
+from fer_tasks.settings import RunSettings
+from fer_tasks.training import History
+
+NOT_TRAINED: dict[str, Any] = {"dataset_sha256": None, "history": None, "finished_at": "2026-01-02T03:04:05+00:00"}
+
+
+def history(**weights: str | None) -> History:
+    return History("resnet", 1, "float32", (), 1, False, (), 1.0, **weights)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -51,10 +59,21 @@ def test_git_state_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_collect_and_keep(make_run: Any) -> None:
     run_dir = make_run()
-    with run_dir.attempt("start_run"):
-        pass
+    attempts = {
+        "start_run": [Attempt("2026-01-02T03:00:00+00:00", "succeeded", 0.5)],
+        "ingest_dataset": [
+            Attempt("2026-01-02T03:00:01+00:00", "failed", 2.0, "OSError: lost"),
+            Attempt("2026-01-02T03:00:04+00:00", "succeeded", 0.25, reused_from="earlier"),
+        ],
+        "train_model": [],
+    }
     record = lineage.collect(
-        run_dir, dataset="sample", dataset_sha256="ab" * 32, seed=7, finished_at="2026-01-02T03:04:05+00:00"
+        "run",
+        attempts,
+        settings=RunSettings(epochs=3),
+        dataset_sha256="ab" * 32,
+        history=history(weights_sha256="cd" * 32),
+        finished_at="2026-01-02T03:04:05+00:00",
     )
     run_dir.save_json(run_dir.lineage_json, record)
     assert run_dir.load_json(run_dir.lineage_json, Lineage) == record
@@ -63,14 +82,47 @@ def test_collect_and_keep(make_run: Any) -> None:
     assert kept["versions"]["python"] == sys.version.split()[0]
     assert kept["versions"]["numpy"] == numpy.__version__
     assert kept["versions"]["lime"] == "0.2.0.1"
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", kept["started_at"])
+    assert (kept["started_at"], kept["finished_at"]) == ("2026-01-02T03:00:00+00:00", "2026-01-02T03:04:05+00:00")
+    assert (kept["dataset"], kept["dataset_sha256"], kept["seed"]) == ("sample", "ab" * 32, 7)
+    assert (kept["settings"]["epochs"], kept["settings"]["denoise"]) == (3, "none")
+    assert list(kept["steps"]) == ["start_run", "ingest_dataset"]
+    assert [(attempt["status"], attempt["seconds"]) for attempt in kept["steps"]["ingest_dataset"]] == [
+        ("failed", 2.0),
+        ("succeeded", 0.25),
+    ]
+    assert kept["steps"]["ingest_dataset"][1]["reused_from"] == "earlier"
+    assert (kept["model_weights_sha256"], kept["parent_model"]) == ("cd" * 32, None)
     assert kept["machine"]["num_cores"] >= 1
     assert kept["machine"]["memory_gib"] > 0.1
 
 
-def test_a_run_that_never_started_has_no_start(make_run: Any) -> None:
-    record = lineage.collect(make_run(), dataset=None, dataset_sha256=None, seed=None, finished_at=lineage.utc_now())
-    assert record.started_at is None
+def test_a_run_that_never_started_has_no_start() -> None:
+    record = lineage.collect("run", {}, settings=None, **NOT_TRAINED)
+    assert (record.started_at, record.settings, record.steps, record.parent_model) == (None, {}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parent"),
+    [
+        ({"initial_weights": "champion"}, ParentModel("champion", "fer-classifier", "ef" * 32)),
+        ({"initial_weights": "pretrained"}, ParentModel("pretrained", None, "ef" * 32)),
+        ({"initial_weights": "/runs/a"}, ParentModel("/runs/a", None, "ef" * 32)),
+    ],
+)
+def test_the_parent_is_named_with_the_weights_that_training_found(settings: Any, parent: ParentModel) -> None:
+    trained = {**NOT_TRAINED, "history": history(initial_weights_sha256="ef" * 32)}
+    assert lineage.collect("run", {}, settings=RunSettings(**settings), **trained).parent_model == parent
+
+
+def test_a_lineage_from_before_these_records_can_still_be_read(make_run: Any) -> None:
+    run_dir = make_run()
+    record = lineage.collect("run", {}, settings=RunSettings(), **NOT_TRAINED)
+    run_dir.save_json(run_dir.lineage_json, record)
+    kept = json.loads(run_dir.lineage_json.read_text())
+    for name in ("settings", "steps", "model_weights_sha256", "parent_model"):
+        del kept[name]
+    run_dir.lineage_json.write_text(json.dumps(kept))
+    assert run_dir.load_json(run_dir.lineage_json, Lineage).seed == 7
 
 
 def test_no_heavy_import() -> None:
@@ -80,7 +132,7 @@ def test_no_heavy_import() -> None:
     assert answer.stdout.strip() == "[]"
 
 
-def test_a_missing_package_is_none(monkeypatch: pytest.MonkeyPatch, make_run: Any) -> None:
+def test_a_missing_package_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "PACKAGES", ("no-such-package-here",))
-    record = lineage.collect(make_run(), dataset=None, dataset_sha256=None, seed=1, finished_at=lineage.utc_now())
+    record = lineage.collect("run", {}, settings=None, **NOT_TRAINED)
     assert record.versions["no-such-package-here"] is None

@@ -33,7 +33,12 @@ def finished(tmp_path_factory):
         Preprocessing(105, 0, {}, roles, True, counts, {}, 0, 0, 1.0, {}),
     )
     record = lineage.collect(
-        run_dir, dataset="faces.zip", dataset_sha256="ab" * 32, seed=5, finished_at="2026-11-22T10:00:00+00:00"
+        "run",
+        {},
+        settings=settings,
+        dataset_sha256="ab" * 32,
+        history=None,
+        finished_at="2026-11-22T10:00:00+00:00",
     )
     run_dir.save_json(run_dir.lineage_json, record)
     return run_dir

@@ -299,6 +299,32 @@ def test_accepted_run_on_real_data(complete: Any) -> None:
     assert "reject_model : skipped" in page.text
 
 
+def test_what_was_reused_is_told_with_the_run_that_made_it(complete: Any) -> None:
+    run_dir = complete()
+    assert "reused" not in publish(run_dir).text.replace("Reuse former results reuse on on", "")
+    run_dir.record_reuse("ingest_dataset", started_at="2026-01-01T00:00:00+00:00", seconds=0.25, reused_from="<run> 1")
+    (run_dir.root / "steps" / "preprocess_faces.json").unlink()
+    run_dir.record_reuse("preprocess_faces", started_at="2026-01-01T00:00:01+00:00", seconds=0.5, reused_from="run-0")
+    text = publish(run_dir).text
+    assert "Not computed but reused: ingest_dataset from run <run> 1, preprocess_faces from run run-0." in text
+    assert "ingest_dataset reused 0.2 s" in text
+    assert "preprocess_faces reused 0.5 s" in text
+    assert "2026-01-01 00:00:00 UTC: succeeded, reused from run <run> 1" in text  # the second try of two
+
+
+def test_the_weights_that_training_began_with_are_told(complete: Any) -> None:
+    run_dir = complete(initial_weights="champion")
+    assert "Began with the weights" not in publish(run_dir).text
+    history = json.loads(run_dir.history_json.read_text())
+    write(run_dir.history_json, history | {"initial_weights_sha256": "ef" * 32, "weights_sha256": "cd" * 32})
+    assert f"Began with the weights champion of fer-classifier Their SHA-256 {'ef' * 32}" in publish(run_dir).text
+    lineage = json.loads(run_dir.lineage_json.read_text())
+    assert lineage["parent_model"]["weights_sha256"] == "ef" * 32
+    assert lineage["model_weights_sha256"] == "cd" * 32
+    assert lineage["settings"]["initial_weights"] == "champion"
+    assert lineage["steps"]["train_model"][-1]["status"] == "succeeded"
+
+
 def test_rejected_run_on_the_sample(complete: Any) -> None:
     page = publish(complete(passed=False))
     assert "Rejected by the gate" in page.text

@@ -105,3 +105,14 @@ def test_an_attempt_records_a_verdict_and_a_fault_apart(tmp_path):
     assert failed.seconds is not None
     assert failed.seconds >= 0
     assert run_dir.attempts("train_model") == []
+
+
+def test_what_was_reused_is_a_success_beside_the_other_tries(tmp_path):
+    run_dir = RunDirectory(tmp_path)
+    with pytest.raises(OSError, match="lost"), run_dir.attempt("ingest_dataset"):
+        raise OSError("lost")
+    run_dir.record_reuse("ingest_dataset", started_at="2026-01-01T00:00:00+00:00", seconds=0.5, reused_from="first")
+    assert [(attempt.status, attempt.reused_from) for attempt in run_dir.attempts("ingest_dataset")] == [
+        ("failed", None),
+        ("succeeded", "first"),
+    ]

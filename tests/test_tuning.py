@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 from tiny_faces import write_faces
 
 from fer_tasks import search_space, study, study_record, study_report, training, trials
-from fer_tasks.dataset_source import Ingestion
 from fer_tasks.errors import SettingsError, TrainingError
+from fer_tasks.ingestion import Ingestion
 from fer_tasks.presets import PRESETS
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
