@@ -3,7 +3,7 @@
 
 Checks the images with Great Expectations, prepares them with Spark, trains a Keras CNN, judges it on test images
 that nothing else has looked at, explains it with LIME, and moves the registry's alias `champion` to it when the
-accuracy gate accepts it.
+accuracy gate accepts it and, with `require_approval`, a person approves it.
 
 **Trigger** it with the form: every field has a default that works, `dataset` = `sample` draws its own faces.
 **A red run is an answer.** `check_data_quality` red: the data were refused. `reject_model` red: the model was.
@@ -18,7 +18,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
-from dags.fer_steps import DEFAULT_ARGS, spark_step
+from dags.fer_steps import DEFAULT_ARGS, PromotionApproval, spark_step
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -68,20 +68,19 @@ def fer_training() -> None:
     def accuracy_gate(run_id: str) -> list[str]:
         from fer_tasks import accuracy_gate
 
-        passed = accuracy_gate.run(RunDirectory.for_run_id(run_id)).passed
-        return ["publish_report", "promote_model" if passed else "reject_model"]
+        return ["publish_report", accuracy_gate.run(RunDirectory.for_run_id(run_id)).next_task]
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def promote_model(run_id: str) -> None:
         from fer_tasks import registry
 
         registry.run(RunDirectory.for_run_id(run_id))
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def reject_model(run_id: str) -> None:
-        from fer_tasks import accuracy_gate
+        from fer_tasks import rejection
 
-        accuracy_gate.reject(RunDirectory.for_run_id(run_id))
+        rejection.run(RunDirectory.for_run_id(run_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def publish_report(run_id: str) -> str:
@@ -99,9 +98,11 @@ def fer_training() -> None:
         >> evaluate_model()
         >> [explained, gate]
     )
-    [explained, gate] >> publish_report()
-    [explained, gate] >> promote_model()
-    gate >> reject_model()
+    approval = PromotionApproval(task_id="approve_promotion")
+    [explained, gate] >> approval
+    [explained, gate, approval] >> publish_report()
+    [explained, gate, approval] >> promote_model()
+    [gate, approval] >> reject_model()
 
 
 fer_training()

@@ -4,6 +4,7 @@ The registry is the server at MLFLOW_TRACKING_URI or, without one, a SQLite file
 """
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -86,15 +88,52 @@ def promote(run_dir: RunDirectory, name: str) -> Promotion:
     )
 
 
-def load_champion(name: str) -> Any:
-    """The Keras model that is the champion of `name`. Raises RegistryError when there is none."""
+@dataclass(frozen=True)
+class Champion:
+    """The version that is in use, as the registry knows it; the texts are None for one made by other means."""
+
+    registered_model: str
+    version: int
+    run_folder: str | None
+    mlflow_run: str | None
+    model_sha256: str | None
+
+    def load_records(self) -> dict[str, Any]:
+        """The JSON records of its run by name (`settings`, `evaluation`), those that the registry holds."""
+        with _connected() as client, TemporaryDirectory() as folder:
+            if not self.mlflow_run or not client.list_artifacts(self.mlflow_run, "records"):
+                return {}
+            files = Path(client.download_artifacts(self.mlflow_run, "records", folder)).glob("*.json")
+            return {file.stem: json.loads(file.read_text()) for file in files}
+
+    def load_model(self) -> Any:
+        """Its Keras model. Raises RegistryError when it is none, TrainingError when it cannot be read."""
+        name = f"models:/{self.registered_model}/{self.version}"
+        with _connected():
+            file = next(Path(_mlflow().artifacts.download_artifacts(name)).rglob("*.keras"), None)
+        if file is None:
+            raise RegistryError(f"{name} holds no .keras file; let a run of this pipeline be accepted instead.")
+        return load_model(file)
+
+
+def find_champion(name: str) -> Champion | None:
+    """What is in use as `name`; None when nothing is."""
+    if tracking_uri() == _embedded_uri() and not (_home() / "mlflow.db").exists():
+        return None  # to connect would make its tables, for seconds
     with _connected() as client:
         version = _version_with_alias(client, name, CHAMPION)
         if version is None:
-            where = without_password(tracking_uri())
-            raise RegistryError(f"The registry {where} has no champion of {name!r}; let a run be accepted first.")
-        folder = _mlflow().artifacts.download_artifacts(f"models:/{name}/{version}")
-    return load_model(next(Path(folder).rglob("*.keras")))
+            return None
+        it = client.get_model_version(name, str(version))
+    return Champion(name, version, it.tags.get("run_folder"), it.run_id or None, it.tags.get("model_sha256"))
+
+
+def load_champion(name: str) -> Any:
+    """The Keras model that is the champion of `name`. Raises RegistryError when there is none."""
+    if champion := find_champion(name):
+        return champion.load_model()
+    registry = without_password(tracking_uri())
+    raise RegistryError(f"The registry {registry} has no champion of {name!r}; let a run be accepted first.")
 
 
 def tracking_uri() -> str:

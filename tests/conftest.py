@@ -30,6 +30,15 @@ def spark() -> Iterator[Any]:
     session.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reaches the registry of the project or of the one who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_HOME", str(tmp_path_factory.mktemp("fer_home")))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Any:
     """make_run(**settings) -> RunDirectory with its settings.json, as start_run leaves it."""

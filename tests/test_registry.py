@@ -7,7 +7,7 @@ import pytest
 from tiny_faces import write_faces
 
 from fer_tasks import registry
-from fer_tasks.accuracy_gate import decide
+from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.errors import RegistryError
 from fer_tasks.evaluation import evaluate
 from fer_tasks.model import build_model, import_keras, load_model, predict_probabilities
@@ -49,8 +49,9 @@ def finished(tmp_path):
             images_per_second=9.0,
         )
         run_dir.save_json(run_dir.evaluation_json, measured)
-        gate = decide(accuracy=accuracy, accuracy_low=0.1, accuracy_high=0.99, min_accuracy=0.6)
-        run_dir.save_json(run_dir.gate_json, gate)
+        passed = accuracy >= 0.6
+        reason = f"{accuracy:.0%} {'reaches' if passed else 'is below'} the minimum of 60%."
+        run_dir.save_json(run_dir.gate_json, GateDecision(passed, reason, (), needs_approval=False))
         return run_dir
 
     return finish
