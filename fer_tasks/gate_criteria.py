@@ -12,7 +12,6 @@ from fer_tasks.serving_check import MAX_DEVIATION, ServingCheck
 from fer_tasks.settings import RunSettings
 
 _SIGNIFICANT_P = 0.05
-_Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -165,19 +164,20 @@ def judge_serving(check: ServingCheck) -> Criterion:
     return Criterion("serving", served.deviation, None, None, "at most", MAX_DEVIATION, passed, reason)
 
 
-def _at_least(metric: str, name: str, value: float, interval: _Interval, asked: float | None) -> Criterion:
-    passed = value >= (0.0 if asked is None else asked)
-    low, high = interval or (None, None)
-    got, least = _told_apart(value, 0.0 if asked is None else asked)
-    digits = len(got.partition(".")[2]) - 1
-    told = "" if low is None or high is None else f" (95% interval {low:.{digits}%} to {high:.{digits}%})"
+def _at_least(metric: str, name: str, value: float, interval: tuple[float, float], asked: float | None) -> Criterion:
+    least = 0.0 if asked is None else asked
+    passed, digits = value >= least, _digits_that_tell_apart(value, least)
+    got, low, high, minimum = (f"{share:.{digits}%}" for share in (value, *interval, least))
     if math.isnan(value):
-        reason = f"The {name} is not a number, so it cannot reach the minimum of {least}."
+        reason = f"The {name} is not a number, so it cannot reach the minimum of {minimum}."
     elif asked is None:
-        reason = f"The {name} is {value:.1%}{told}; no minimum is asked."
+        reason = (
+            f"The {name} is {value:.1%} (95% interval {interval[0]:.1%} to {interval[1]:.1%}); no minimum is asked."
+        )
     else:
-        reason = f"The {name} of {got}{told} {'reaches' if passed else 'is below'} the minimum of {least}."
-    return Criterion(metric, value, low, high, "at least", asked, passed, reason)
+        verb = "reaches" if passed else "is below"
+        reason = f"The {name} of {got} (95% interval {low} to {high}) {verb} the minimum of {minimum}."
+    return Criterion(metric, value, *interval, "at least", asked, passed, reason)
 
 
 def _recall(score: EmotionScore) -> float:
@@ -194,9 +194,14 @@ def _probability(p: float) -> str:
 
 
 def _told_apart(one: float, other: float) -> tuple[str, str]:
-    """Both as percentages, with the fewest decimals, at least 1, with which two different shares do not look alike."""
+    """Both as percentages."""
+    digits = _digits_that_tell_apart(one, other)
+    return f"{one:.{digits}%}", f"{other:.{digits}%}"
+
+
+def _digits_that_tell_apart(one: float, other: float) -> int:
+    """Fewest decimals of a percentage, at least 1, with which two different shares do not look alike."""
     for digits in range(1, 16):
-        texts = f"{one:.{digits}%}", f"{other:.{digits}%}"
-        if one == other or texts[0] != texts[1]:
-            return texts
-    return f"{one:.16%}", f"{other:.16%}"
+        if one == other or f"{one:.{digits}%}" != f"{other:.{digits}%}":
+            return digits
+    return 16

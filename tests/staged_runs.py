@@ -1,4 +1,4 @@
-"""Runs fer_training through Airflow's own loop, with steps that take no time but for the gate, and a person who answers.
+"""Runs fer_training through Airflow's own loop: the real gate, other steps that do nothing, and a person.
 
     python tests/staged_runs.py '[{"conf": {}, "answer": null, "broken": null}]'
 
@@ -7,8 +7,10 @@ line of JSON a run: the run's state, those of its tasks, what each report said, 
 """
 
 import json
+import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +36,7 @@ def stage_steps(broken, told):
         """Half of the images right, without a champion."""
         step("evaluate_model")(run_dir)
         labels, views = np.arange(4, dtype=np.int32), np.eye(7, dtype=np.float32)[None, [0, 1, 0, 1]]
-        measured = evaluation.evaluate(
-            labels, views, temperature=1.0, validation_accuracy=0.5, images_per_second=9.0
-        )
+        measured = evaluation.evaluate(labels, views, temperature=1.0, validation_accuracy=0.5, images_per_second=9.0)
         run_dir.save_json(run_dir.evaluation_json, measured)
         run_dir.save_json(run_dir.champion_comparison_json, ChampionComparison("fer-classifier", "00"))
         served = Served(0.0, load_seconds=1.0, p50_milliseconds=1.0, p99_milliseconds=2.0, images_per_second=9.0)
@@ -66,10 +66,12 @@ def answer_when_asked(answer, told, asked, ended):
     from airflow.triggers.base import TriggerEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
+    from sqlalchemy.orm import joinedload
 
+    awaited = select(TaskInstance).where(TaskInstance.state == "awaiting_input")
     while not ended.wait(0.5):
         with create_session() as session:
-            waiting = session.scalar(select(TaskInstance).where(TaskInstance.state == "awaiting_input"))
+            waiting = session.scalar(awaited.options(joinedload(TaskInstance.hitl_detail)))
             if waiting is None:
                 continue
             detail, left = waiting.hitl_detail, waiting.trigger_timeout - timezone.utcnow()
@@ -92,7 +94,15 @@ def answer_when_asked(answer, told, asked, ended):
 def staged_run(dag, *, conf, answer, broken):
     told, asked, ended = [], [], threading.Event()
     stage_steps(broken, told)
-    person = threading.Thread(target=answer_when_asked, args=(answer, told, asked, ended))
+
+    def be_the_person():
+        try:
+            answer_when_asked(answer, told, asked, ended)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # the run would wait for the answer for ever
+
+    person = threading.Thread(target=be_the_person)
     person.start()
     try:
         run = dag.test(run_conf=conf, mark_success_pattern="ingest_dataset|preprocess_faces")
