@@ -126,7 +126,7 @@ def judge_champion(comparison: ChampionComparison, settings: RunSettings) -> Cri
     it: another registered_model, or a max_regression of 1, is the way on.
     """
     asked = settings.max_regression
-    threshold, name = (None if asked == 1 else -asked), f"The champion, version {comparison.version},"
+    threshold, name = (None if asked == 1 else 0.0 - asked), f"The champion, version {comparison.version},"
     notes = "".join(f" {note}" for note in comparison.notes)
     if comparison.outcome == "no champion":
         reason = f"There is no champion of {comparison.registered_model!r} yet to compare with."
@@ -142,7 +142,7 @@ def judge_champion(comparison: ChampionComparison, settings: RunSettings) -> Cri
         f"{name} has {paired.champion_accuracy:.1%} on the same images, a difference of {_points(paired.difference)} "
         f"points (95% interval {_points(paired.difference_low)} to {_points(paired.difference_high)}, McNemar "
         f"p {_probability(paired.mcnemar_p)}): {'worse' if worse else 'not found worse'} than the allowed "
-        f"{_points(-asked)}.{notes}"
+        f"{_points(0.0 - asked)}.{notes}"
     )
     interval = (paired.difference_low, paired.difference_high)
     return Criterion("champion", paired.difference, *interval, "at least", threshold, not worse, reason)

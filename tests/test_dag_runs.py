@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
     }
 
     def airflow(*command):
-        done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=550)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
@@ -96,7 +96,7 @@ def test_the_person_sees_the_report_first_and_it_tells_the_answer_afterwards(run
 def test_make_run_refuses_to_wait_for_a_person(tmp_path):
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow"), "FER_RUNS_FOLDER": str(tmp_path / "runs")}
     command = [sys.executable, "-m", "launcher.run", "--conf", '{"require_approval": true}']
-    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=550)
     assert done.returncode != 0
     assert "Setting 'require_approval' is on, and `make run` would wait for ever" in done.stderr
     assert "Start `make ui`" in done.stderr
