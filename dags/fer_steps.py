@@ -1,4 +1,5 @@
-"""What the DAGs share: how a Spark step is submitted, which failures are retried, and the asset they meet at."""
+"""The operators and rules of the DAGs: a Spark step, a person's approval, which failures are retried, and the asset
+that they meet at."""
 
 from datetime import timedelta
 from functools import partial
@@ -6,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 from fer_tasks.result_basis import ReusableStep
 from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
 from fer_tasks.spark_runtime import SPARK_CONF
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -31,6 +34,36 @@ class VerdictsAreFinal(RetryPolicy):
         if attempts and attempts[-1].status == "refused":
             return RetryDecision.fail(attempts[-1].reason)
         return RetryDecision.default()
+
+
+class PromotionApproval(ApprovalOperator):
+    """Writes the report, asks a person, records the answer, and goes on with promote_model or reject_model.
+
+    ApprovalOperator itself skips everything below it when the answer is no, which would make a rejected run green.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        waits = timedelta(hours=RunSettings().approval_timeout_hours)  # `execute` puts the run's own in its place
+        super().__init__(subject="Promote?", defaults=self.REJECT, response_timeout=waits, **kwargs)
+
+    def execute(self, context: Any) -> Any:
+        from fer_tasks import approval, report
+
+        run_dir = RunDirectory.for_run_id(context["run_id"])
+        request = approval.request(run_dir)
+        report.run(run_dir)  # what the person decides on; publish_report writes it again with the answer
+        self.subject, self.body, self.response_timeout = request.subject, request.body, request.timeout
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        from fer_tasks import approval
+
+        answer = HITLOperator.execute_complete(self, context, event)
+        approved, user = answer["chosen_options"] == [self.APPROVE], answer["responded_by_user"]
+        run_dir = RunDirectory.for_run_id(context["run_id"])
+        approval.record(run_dir, approved=approved, answered_by=user["name"] if user else None)
+        self.skip_all_except(context["ti"], ["publish_report", "promote_model" if approved else "reject_model"])
+        return answer
 
 
 DEFAULT_ARGS: dict[str, Any] = {

@@ -3,7 +3,8 @@
 
 Checks the images with Great Expectations, prepares them with Spark, trains a Keras CNN, judges it on test images
 that nothing else has looked at, explains it with LIME, and moves the registry's alias `champion` to it when the
-accuracy gate accepts it. Each promotion is an event of the asset `fer_champion`.
+accuracy gate accepts it and, with `require_approval`, a person approves it. Each promotion is an event of the asset
+`fer_champion`.
 
 **Trigger** it with the form: every field has a default that works, `dataset` = `sample` draws its own faces.
 **A red run is an answer.** `check_data_quality` red: the data were refused. `reject_model` red: the model was.
@@ -20,7 +21,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
-from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, spark_step
+from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, PromotionApproval, spark_step
 from fer_tasks.ingestion import INGEST_DATASET
 from fer_tasks.preprocessing import PREPROCESS_FACES
 from fer_tasks.run_directory import RunDirectory
@@ -72,20 +73,19 @@ def fer_training() -> None:
     def accuracy_gate(run_id: str) -> list[str]:
         from fer_tasks import accuracy_gate
 
-        passed = accuracy_gate.run(RunDirectory.for_run_id(run_id)).passed
-        return ["publish_report", "promote_model" if passed else "reject_model"]
+        return ["publish_report", accuracy_gate.run(RunDirectory.for_run_id(run_id)).next_task]
 
-    @task(outlets=[FER_CHAMPION])
+    @task(outlets=[FER_CHAMPION], trigger_rule=TriggerRule.NONE_FAILED)
     def promote_model(run_id: str, outlet_events: Any) -> None:
         from fer_tasks import registry
 
         outlet_events[FER_CHAMPION].extra = asdict(registry.run(RunDirectory.for_run_id(run_id)))
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def reject_model(run_id: str) -> None:
-        from fer_tasks import accuracy_gate
+        from fer_tasks import rejection
 
-        accuracy_gate.reject(RunDirectory.for_run_id(run_id))
+        rejection.run(RunDirectory.for_run_id(run_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def publish_report(run_id: str) -> str:
@@ -103,9 +103,11 @@ def fer_training() -> None:
         >> evaluate_model()
         >> [explained, gate]
     )
-    [explained, gate] >> publish_report()
-    [explained, gate] >> promote_model()
-    gate >> reject_model()
+    approval = PromotionApproval(task_id="approve_promotion")
+    [explained, gate] >> approval
+    [explained, gate, approval] >> publish_report()
+    [explained, gate, approval] >> promote_model()
+    [gate, approval] >> reject_model()
 
 
 fer_training()

@@ -8,10 +8,15 @@ check_data_quality  | data_quality                | raw_faces: measurements   | 
 preprocess_faces    | spark_jobs/preprocess_faces | raw_faces, the two lists  | faces.parquet, preprocessing.json
 train_model         | training                    | faces: train, validation  | model.keras, history.json
 evaluate_model      | evaluation                  | model, faces: test        | evaluation.json, predictions.parquet
+                    | champion_comparison         | the champion, raw_faces   | champion_comparison.json,
+                    |                             |                           | champion_predictions.parquet
+                    | serving_check               | model, in a new process   | serving_check.json,
+                    |                             |                           | golden_predictions.npz
 explain_predictions | explanation                 | model, predictions        | explanations.json, explanation_maps.npz
-accuracy_gate       | accuracy_gate               | evaluation.json           | gate.json
+accuracy_gate       | accuracy_gate               | what evaluate_model wrote | gate.json
+approve_promotion   | approval                    | gate.json, a person       | approval.json, if asked for
 promote_model       | registry                    | model, gate.json          | promotion.json, a version and its alias
-reject_model        | accuracy_gate               | gate.json                 | (fails the run with the gate's reason)
+reject_model        | rejection                   | gate.json, approval.json  | (fails the run, or skips)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
 promote_model and publish_report also write index.html (report_index), the reports of all runs, beside the runs'
@@ -74,4 +79,7 @@ faces: what the model sees, in folders split=train|validation|test
 predictions: one row a test image
     position int64, image_id string, source string, label int32, predicted int32, confidence float32
     probability_<emotion> float32, seven columns in EMOTIONS order
+
+champion_predictions: one row a test image; absent without a champion that can be compared
+    position int64, image_id string, predicted int32
 """

@@ -1,68 +1,84 @@
-"""accuracy_gate decides whether a measured model is good enough; reject_model is how a run ends when it is not."""
+"""accuracy_gate decides whether a measured model is good enough. It measures nothing: evaluate_model does."""
 
 import logging
 from dataclasses import dataclass
 
-from fer_tasks.errors import ModelRejectedError
+from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.evaluation import Evaluation
+from fer_tasks.gate_criteria import (
+    Criterion,
+    judge_accuracy,
+    judge_calibration,
+    judge_champion,
+    judge_lowest_recall,
+    judge_macro_f1,
+    judge_majority_class,
+    judge_serving,
+)
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.serving_check import ServingCheck
+from fer_tasks.settings import RunSettings
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GateDecision:
-    """The verdict, and what it was based on; shares are in [0, 1]. reason: a sentence for people."""
+    """The verdict: passed when every criterion is.
 
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    min_accuracy: float
+    reason: for people; what failed, or what an accepted model has in one line. needs_approval: a person's, as well.
+    """
+
     passed: bool
     reason: str
+    criteria: tuple[Criterion, ...]
+    needs_approval: bool
+
+    @property
+    def next_task(self) -> str:
+        """The task that acts on it."""
+        if not self.passed:
+            return "reject_model"
+        return "approve_promotion" if self.needs_approval else "promote_model"
 
 
-def decide(*, accuracy: float, accuracy_low: float, accuracy_high: float, min_accuracy: float) -> GateDecision:
-    """Pass when the test accuracy reaches min_accuracy; equality passes, NaN never does.
-
-    The 95% interval (low, high) is said and decides nothing.
-    """
-    passed = accuracy >= min_accuracy
-    digits = _digits_that_tell_apart(accuracy, min_accuracy)
-    got, low, high, asked = (f"{share:.{digits}%}" for share in (accuracy, accuracy_low, accuracy_high, min_accuracy))
-    if accuracy != accuracy:
-        reason = f"The test accuracy is not a number, so it cannot reach the minimum of {asked}."
-    else:
-        verb = "reaches" if passed else "is below"
-        reason = f"The test accuracy of {got} (95% interval {low} to {high}) {verb} the minimum of {asked}."
-    return GateDecision(accuracy, accuracy_low, accuracy_high, min_accuracy, passed, reason)
+def decide(
+    evaluation: Evaluation, comparison: ChampionComparison, serving: ServingCheck, settings: RunSettings
+) -> GateDecision:
+    """Judge by every criterion, also where an earlier one has failed. Pure."""
+    criteria = (
+        judge_accuracy(evaluation, settings),
+        judge_macro_f1(evaluation, settings),
+        judge_lowest_recall(evaluation, settings),
+        judge_calibration(evaluation, settings),
+        judge_majority_class(evaluation, settings),
+        judge_champion(comparison, settings),
+        judge_serving(serving),
+    )
+    failed = [criterion.reason for criterion in criteria if not criterion.passed]
+    reason = " ".join(failed) or _summary(evaluation, comparison)
+    return GateDecision(not failed, reason, criteria, settings.require_approval)
 
 
 def run(run_dir: RunDirectory) -> GateDecision:
-    """Judge the run's evaluation; write gate.json."""
+    """Judge what evaluate_model measured; write gate.json."""
     with run_dir.attempt("accuracy_gate"):
-        settings = run_dir.load_settings()
-        evaluation = run_dir.load_json(run_dir.evaluation_json, Evaluation)
         decision = decide(
-            accuracy=evaluation.accuracy,
-            accuracy_low=evaluation.accuracy_low,
-            accuracy_high=evaluation.accuracy_high,
-            min_accuracy=settings.min_accuracy,
+            run_dir.load_json(run_dir.evaluation_json, Evaluation),
+            run_dir.load_json(run_dir.champion_comparison_json, ChampionComparison),
+            run_dir.load_json(run_dir.serving_check_json, ServingCheck),
+            run_dir.load_settings(),
         )
         run_dir.save_json(run_dir.gate_json, decision)
         _log.info("%s: %s", "Accepted" if decision.passed else "Rejected", decision.reason)
     return decision
 
 
-def reject(run_dir: RunDirectory) -> None:
-    """The task reject_model. Raises ModelRejectedError with the gate's reason."""
-    with run_dir.attempt("reject_model"):
-        raise ModelRejectedError(run_dir.load_json(run_dir.gate_json, GateDecision).reason)
-
-
-def _digits_that_tell_apart(one: float, other: float) -> int:
-    """Fewest decimals of a percentage, at least 1, with which two different shares do not look alike."""
-    for digits in range(1, 16):
-        if one == other or f"{one:.{digits}%}" != f"{other:.{digits}%}":
-            return digits
-    return 16
+def _summary(evaluation: Evaluation, comparison: ChampionComparison) -> str:
+    """What an accepted model has, in one line: `70.4% (68.9–71.9%), champion 69.8%, not worse.`"""
+    told = f"{evaluation.accuracy:.1%} ({evaluation.accuracy_low * 100:.1f}–{evaluation.accuracy_high:.1%})"
+    if comparison.outcome == "no champion":
+        return f"{told}, no champion yet."
+    if comparison.paired is None:
+        return f"{told}, champion not comparable."
+    return f"{told}, champion {comparison.paired.champion_accuracy:.1%}, not worse."

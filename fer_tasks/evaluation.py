@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks import champion_comparison, serving_check
 from fer_tasks.calibration import at_temperature
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
 from fer_tasks.errors import DatasetError
+from fer_tasks.intervals import wilson_interval
 from fer_tasks.model import load_model, predict_probabilities
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.training import History
@@ -85,7 +87,10 @@ class Evaluation:
 
 
 def run(run_dir: RunDirectory) -> Evaluation:
-    """Predict the test faces; write predictions.parquet and evaluation.json. Raises DatasetError if there are none."""
+    """Predict the test faces; write predictions.parquet and evaluation.json, then what the gate needs beside them.
+
+    Raises DatasetError if there are no test faces.
+    """
     with run_dir.attempt("evaluate_model"):
         faces = load_split(run_dir, "test")
         model = load_model(run_dir.model)
@@ -102,9 +107,12 @@ def run(run_dir: RunDirectory) -> Evaluation:
             validation_accuracy=history.epochs[history.best_epoch - 1].val_accuracy,
             images_per_second=speed,
         )
-        _save_predictions(run_dir, faces, views.mean(axis=0))
+        probabilities = views.mean(axis=0)
+        _save_predictions(run_dir, faces, probabilities)
         run_dir.save_json(run_dir.evaluation_json, evaluation)
         _log.info("%s", _sentence(evaluation))
+        champion_comparison.run(run_dir, faces, probabilities.argmax(axis=1))
+        serving_check.run(run_dir, faces, views[0])
     return evaluation
 
 
@@ -152,14 +160,6 @@ def evaluate(
         reliability=bins,
         images_per_second=images_per_second,
     )
-
-
-def wilson_interval(hits: int, total: int) -> tuple[float, float]:
-    """95% interval of the share hits / total."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, total).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def reliability_bins(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> tuple[ReliabilityBin, ...]:

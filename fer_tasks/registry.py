@@ -1,9 +1,11 @@
 """promote_model: registers an accepted model in MLflow and makes it the champion."""
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from fer_tasks.champion_alias import (
     successions,
     versions_in_use,
 )
+from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import RegistryError
 from fer_tasks.evaluation import Evaluation
@@ -66,11 +69,29 @@ class Champion:
     model_sha256: str | None
     history: tuple[Succession, ...]
 
+    def load_records(self) -> dict[str, Any]:
+        """The JSON records of its run by name (`settings`, `evaluation`), those that the registry holds."""
+        with connected() as client, TemporaryDirectory() as folder:
+            if not self.mlflow_run or not client.list_artifacts(self.mlflow_run, "records"):
+                return {}
+            files = Path(client.download_artifacts(self.mlflow_run, "records", folder)).glob("*.json")
+            return {file.stem: json.loads(file.read_text()) for file in files}
+
+    def load_model(self) -> Any:
+        """Its Keras model. Raises RegistryError when it is none, TrainingError when it cannot be read."""
+        name = f"models:/{self.registered_model}/{self.version}"
+        with connected():
+            file = next(Path(import_mlflow().artifacts.download_artifacts(name)).rglob("*.keras"), None)
+        if file is None:
+            raise RegistryError(f"{name} holds no .keras file; let a run of this pipeline be accepted instead.")
+        return load_model(file)
+
 
 def run(run_dir: RunDirectory) -> Promotion:
     """Register the run's model and move the alias `champion` to it; write promotion.json.
 
-    A retry finds the version that an earlier try registered. Raises RegistryError unless the gate passed.
+    A retry finds the version that an earlier try registered. Raises RegistryError unless the gate passed, and when the
+    champion is no longer the one that the gate compared the model with.
     """
     with run_dir.attempt("promote_model"):
         if not run_dir.gate_json.exists():
@@ -78,7 +99,8 @@ def run(run_dir: RunDirectory) -> Promotion:
         decision = run_dir.load_json(run_dir.gate_json, GateDecision)
         if not decision.passed:
             raise RegistryError(f"The gate rejected this model, so it is not promoted: {decision.reason}")
-        promotion = promote(run_dir, run_dir.load_settings().registered_model)
+        compared = run_dir.load_json(run_dir.champion_comparison_json, ChampionComparison)
+        promotion = promote(run_dir, compared.registered_model, expected_champion=compared.version)
         run_dir.save_json(run_dir.promotion_json, promotion)
         with connected() as client:  # publish_report may have looked before promotion.json was there
             log_run(client, run_dir)
@@ -143,13 +165,10 @@ def find_champion(name: str) -> Champion | None:
 
 def load_champion(name: str) -> Any:
     """The Keras model that is the champion of `name`. Raises RegistryError when there is none."""
-    with connected() as client:
-        version, _ = versions_in_use(client, name)
-        if version is None:
-            where = without_password(tracking_uri())
-            raise RegistryError(f"The registry {where} has no champion of {name!r}; let a run be accepted first.")
-        folder = import_mlflow().artifacts.download_artifacts(f"models:/{name}/{version}")
-    return load_model(next(Path(folder).rglob("*.keras")))
+    if champion := find_champion(name):
+        return champion.load_model()
+    registry = without_password(tracking_uri())
+    raise RegistryError(f"The registry {registry} has no champion of {name!r}; let a run be accepted first.")
 
 
 def _find_version(client: Any, name: str, identity: dict[str, str]) -> int | None:

@@ -25,8 +25,8 @@ from fer_tasks.report_data_sections import (
     preprocessing_section,
     setting_lines,
 )
+from fer_tasks.report_gate_section import accuracy_scale, criterion_lines, gate_verdict
 from fer_tasks.report_model_sections import (
-    accuracy_scale,
     evaluation_section,
     explanation_section,
     training_section,
@@ -34,7 +34,7 @@ from fer_tasks.report_model_sections import (
 from fer_tasks.report_page import DataQualitySection, ExplanationSection, PreprocessingSection, ReportPage, StepLine
 from fer_tasks.report_pictures import exclusion_galleries, quarantine_galleries
 from fer_tasks.report_records import RunRecords
-from fer_tasks.report_story import GateVerdict, judge, tell_steps
+from fer_tasks.report_story import judge, tell_steps
 from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.settings import RunSettings
@@ -86,7 +86,7 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
     )
     gate = records.of_step("accuracy_gate", "gate", lambda: run_dir.load_json(run_dir.gate_json, GateDecision))
     is_sample = _is_sample(settings, ingestion)
-    verdict = GateVerdict(gate.passed, gate.reason) if gate else None
+    verdict = records.or_gap("gate", lambda: gate_verdict(gate, run_dir)) if gate else None
     steps = tell_steps(records.attempts, verdict)
     made_of = lineage.collect(
         run_dir.root.name,
@@ -102,6 +102,7 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
         is_sample=is_sample,
         verdict=judge(steps, verdict),
         scale=accuracy_scale(gate, evaluation, is_sample=is_sample) if gate else (),
+        criteria=criterion_lines(gate) if gate else (),
         steps=steps,
         time_told=_time_told(steps, made_of),
         timeline=_timeline(steps, made_of),

@@ -1,4 +1,4 @@
-"""The records of training, evaluation, gate and explanation turned into sections of the report."""
+"""The records of training, evaluation and explanation turned into sections of the report."""
 
 import math
 import statistics
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanation, Explanations, Surrogate
@@ -19,27 +18,12 @@ from fer_tasks.report_page import (
     ExplainedPair,
     ExplanationSection,
     MapSquare,
-    ScaleRow,
     TrainingSection,
     WeightMap,
 )
 from fer_tasks.report_pictures import clipped, face_picture
 from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent
 from fer_tasks.training import History
-
-_HUMAN = ScaleRow("People (Goodfellow et al. 2013)", 0.65, 0.60, 0.70, "reference")
-_PAPER = ScaleRow("The paper's network", 0.69, None, None, "reference")
-
-
-def accuracy_scale(decision: GateDecision, evaluation: Evaluation | None, *, is_sample: bool) -> tuple[ScaleRow, ...]:
-    """The model, the threshold and the reference values; those of FER-2013 stay away from drawn faces."""
-    references = [_majority(evaluation.majority_class_accuracy)] if evaluation else []
-    return (
-        ScaleRow("This model", decision.accuracy, decision.accuracy_low, decision.accuracy_high, "model"),
-        ScaleRow("Threshold", decision.min_accuracy, None, None, "threshold"),
-        *references,
-        *(() if is_sample else (_HUMAN, _PAPER)),
-    )
 
 
 def evaluation_section(evaluation: Evaluation) -> EvaluationSection:
@@ -131,10 +115,6 @@ def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> Expla
             for emotion in EMOTIONS
         ),
     )
-
-
-def _majority(share: float) -> ScaleRow:
-    return ScaleRow("Always the commonest emotion", share, None, None, "reference")
 
 
 def _matrix_row(counts: Sequence[int]) -> tuple[Cell, ...]:

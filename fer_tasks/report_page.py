@@ -60,6 +60,18 @@ class ScaleRow:
 
 
 @dataclass(frozen=True)
+class CriterionLine:
+    """One criterion of the gate. Values as text; a dash where nothing was measured or asked."""
+
+    title: str
+    passed: bool
+    value: str
+    interval: str
+    asked: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Cell:
     count: int
     share: float
@@ -221,6 +233,7 @@ class ReportPage:
     is_sample: bool
     verdict: Verdict
     scale: tuple[ScaleRow, ...]
+    criteria: tuple[CriterionLine, ...]
     steps: tuple[StepLine, ...]
     time_told: str
     timeline: tuple[TimelineBar, ...]

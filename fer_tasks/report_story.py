@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from fer_tasks.report_page import AttemptLine, StepLine, StepStatus, Verdict
 from fer_tasks.run_directory import Attempt
@@ -27,8 +28,18 @@ _ACTING_STEPS = ("promote_model", "reject_model")
 
 @dataclass(frozen=True)
 class GateVerdict:
+    """What the gate said, and a person after it. answer: the person's in words, empty while there is none."""
+
     passed: bool
     reason: str
+    approval: Literal["not needed", "awaited", "given", "refused"] = "not needed"
+    answer: str = ""
+
+    def leads_to(self, step: str) -> bool:
+        """Whether promote_model or reject_model may follow."""
+        if self.passed and self.approval == "awaited":
+            return True
+        return (step == "promote_model") == (self.passed and self.approval != "refused")
 
 
 def tell_steps(attempts: Mapping[str, Sequence[Attempt]], gate: GateVerdict | None) -> tuple[StepLine, ...]:
@@ -40,7 +51,7 @@ def tell_steps(attempts: Mapping[str, Sequence[Attempt]], gate: GateVerdict | No
         status: StepStatus = tries[-1].status if tries else "not reached"
         stopped = stopped_at([line for line in lines if line.step in _needed(step)])
         if not tries and gate is not None and step in _ACTING_STEPS:
-            status = "skipped" if gate.passed == (step == "reject_model") else "to follow"
+            status = "to follow" if gate.leads_to(step) else "skipped"
         elif tries and stopped and stopped.attempts and tries[-1].started_at < stopped.attempts[-1].started_at:
             status = "outdated"
         is_eventful = len(tries) > 1 or status in ("refused", "failed", "killed")
@@ -102,11 +113,15 @@ def _judge_stop(stopped: StepLine) -> Verdict:
 def _judge_gate(steps: Sequence[StepLine], gate: GateVerdict) -> Verdict:
     if not gate.passed:
         return Verdict("rejected", "Rejected by the gate", gate.reason)
+    if gate.approval == "refused":
+        return Verdict("rejected", "Not approved", f"{gate.answer} The gate accepted the model: {gate.reason}")
+    if gate.approval == "awaited":
+        return Verdict("accepted", "Accepted, waiting for approval", gate.reason)
     promotion = next(line for line in steps if line.step == "promote_model")
     if promotion.status in ("refused", "failed"):
         why = promotion.attempts[-1].reason or "no reason is on record"
         return Verdict("failed", "Failed in promote_model", f"The gate accepted the model: {gate.reason} But: {why}")
-    return Verdict("accepted", "Accepted", gate.reason)
+    return Verdict("accepted", "Accepted", " ".join(filter(None, (gate.reason, gate.answer))))
 
 
 def _tries(step: str, attempts: Sequence[Attempt]) -> tuple[AttemptLine, ...]:

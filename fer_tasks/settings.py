@@ -298,9 +298,70 @@ class RunSettings:
         0.60,
         "Gate",
         "Minimum test accuracy",
-        "A model below it is rejected and the run ends red. Equality passes.",
+        "A model below it is rejected. Equality passes, here and below.",
         minimum=0.0,
         maximum=1.0,
+    )
+    min_macro_f1: float = setting(
+        0.0,
+        "Gate",
+        "Minimum macro F1",
+        "Of the mean F1 over the emotions, rare ones counting as much as common ones. 0 asks for none.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_recall_per_emotion: float = setting(
+        0.0,
+        "Gate",
+        "Minimum recall of each emotion",
+        "So large a share of each emotion's test images must be recognised. 0 asks for none.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_calibration_error: float = setting(
+        1.0,
+        "Gate",
+        "Largest calibration error",
+        "How far the model's confidence may lie from the share of times it is right, on average. 1 allows any.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    must_beat_majority_class: bool = setting(
+        True,
+        "Gate",
+        "Must beat the commonest emotion",
+        "The model must be right more often than always saying the commonest emotion.",
+    )
+    max_regression: float = setting(
+        0.01,
+        "Gate",
+        "Largest regression against the champion",
+        "A model is rejected when a paired test on this run's test images finds its accuracy lower than the champion's "
+        "by more than this. 1 allows any.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    on_rejection: str = setting(
+        "fail",
+        "Gate",
+        "On rejection",
+        "`fail`: the run ends red. `skip`: it ends green without a promotion, and its report says rejected.",
+        enum=["fail", "skip"],
+    )
+    require_approval: bool = setting(
+        False,
+        "Gate",
+        "Ask a person",
+        "A model that the gate accepts waits in the Airflow UI for a person's approval. Not with `make run`, which has "
+        "nobody to wait for.",
+    )
+    approval_timeout_hours: int = setting(
+        24,
+        "Gate",
+        "Time to approve (hours)",
+        "A model that nobody approved for so long is rejected.",
+        minimum=1,
+        maximum=720,
     )
     registered_model: str = setting(
         "fer-classifier",

@@ -20,12 +20,19 @@ from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_
 from launcher.processes import exit_on_sigterm, stop
 from launcher.progress import Progress
 
+_NOBODY_TO_ASK = (
+    "Setting 'require_approval' is on, and `make run` would wait for ever: it has no UI to approve in, and its loop "
+    "does not enforce 'approval_timeout_hours'. Start `make ui` and trigger fer_training there, or leave it off."
+)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dag", default="fer_training")
     parser.add_argument("--conf", type=_json_object, default={}, help="settings that differ from the defaults, as JSON")
     options = parser.parse_args()
+    if options.dag == "fer_training" and options.conf.get("require_approval"):
+        sys.exit(_NOBODY_TO_ASK)
     exit_on_sigterm()
     try:
         environment = airflow_environment(_free_port())

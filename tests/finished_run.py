@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from tiny_faces import write_faces
 
-from fer_tasks.accuracy_gate import decide
+from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.evaluation import evaluate
 from fer_tasks.model import build_model, import_keras
+from fer_tasks.registry import find_champion
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training import EpochRecord, History
@@ -31,8 +33,12 @@ def finish(run_dir: RunDirectory, registered_model: str, accuracy: float = 0.9) 
         images_per_second=9.0,
     )
     run_dir.save_json(run_dir.evaluation_json, measured)
-    gate = decide(accuracy=accuracy, accuracy_low=0.1, accuracy_high=0.99, min_accuracy=0.6)
-    run_dir.save_json(run_dir.gate_json, gate)
+    passed = accuracy >= 0.6
+    reason = f"{accuracy:.0%} {'reaches' if passed else 'is below'} the minimum of 60%."
+    run_dir.save_json(run_dir.gate_json, GateDecision(passed, reason, (), needs_approval=False))
+    champion = find_champion(registered_model)
+    comparison = ChampionComparison(registered_model, "0" * 64, version=champion.version if champion else None)
+    run_dir.save_json(run_dir.champion_comparison_json, comparison)
     for step in (*MAIN_PATH, "accuracy_gate", "explain_predictions"):
         with run_dir.attempt(step):
             pass

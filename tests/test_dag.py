@@ -46,16 +46,17 @@ def test_the_arrows_are_those_of_the_picture(dag):
         "evaluate_model": ["train_model"],
         "explain_predictions": ["evaluate_model"],
         "accuracy_gate": ["evaluate_model"],
-        "publish_report": ["accuracy_gate", "explain_predictions"],
-        "promote_model": ["accuracy_gate", "explain_predictions"],
-        "reject_model": ["accuracy_gate"],
+        "approve_promotion": ["accuracy_gate", "explain_predictions"],
+        "publish_report": ["accuracy_gate", "approve_promotion", "explain_predictions"],
+        "promote_model": ["accuracy_gate", "approve_promotion", "explain_predictions"],
+        "reject_model": ["accuracy_gate", "approve_promotion"],
     }
 
 
 def test_the_leaves_decide_the_colour_and_the_report_is_beside_them(dag):
     assert sorted(task.task_id for task in dag.leaves) == ["promote_model", "publish_report", "reject_model"]
     rules = {task.task_id: task.trigger_rule for task in dag.tasks if task.trigger_rule != "all_success"}
-    assert rules == {"publish_report": "all_done"}
+    assert rules == {"publish_report": "all_done", "promote_model": "none_failed", "reject_model": "none_failed"}
 
 
 def test_it_is_scheduled_without_catchup_one_run_at_a_time_each_task_limited(dag):

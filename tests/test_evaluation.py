@@ -8,7 +8,7 @@ from tiny_faces import write_faces
 from fer_tasks import evaluation
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError
-from fer_tasks.evaluation import Evaluation, evaluate, expected_calibration_error, reliability_bins, wilson_interval
+from fer_tasks.evaluation import Evaluation, evaluate, expected_calibration_error, reliability_bins
 from fer_tasks.model import build_model
 from fer_tasks.training import EpochRecord, History
 
@@ -86,14 +86,6 @@ def test_the_error_before_scaling_is_that_of_the_unscaled_probabilities():
     assert result.expected_calibration_error == pytest.approx(0.1, abs=1e-5)
     assert result.uncalibrated_error == pytest.approx(1 - 81 / 82, abs=1e-5)
     assert result.temperature == 2.0
-
-
-def test_wilson_interval_of_a_textbook_case():
-    # 60 of 100: centre (0.6 + 1.96^2/200) / (1 + 1.96^2/100), Wilson 1927
-    low, high = wilson_interval(60, 100)
-    assert (low, high) == (pytest.approx(0.50200, abs=1e-4), pytest.approx(0.69060, abs=1e-4))
-    assert wilson_interval(0, 10)[0] == 0.0
-    assert wilson_interval(10, 10)[1] == 1.0
 
 
 def test_reliability_bins_count_each_image_once_and_give_the_calibration_error():

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_tasks import report
+from fer_tasks import approval, report
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DataQualityError, ReportError
 from fer_tasks.presets import PRESETS
@@ -234,13 +234,20 @@ def write_evaluation(run_dir: RunDirectory) -> None:
 
 
 def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
+    accuracy = {"value": 0.9538, "low": 0.8729, "high": 0.9842, "threshold": 0.6 if passed else 0.97}
+    champion = {"value": -0.0123, "low": -0.034, "high": 0.0101, "threshold": -0.01}
+    serving = {"value": 1.2e-7, "low": None, "high": None, "threshold": 1e-5}
+    unasked = {"value": 0.034, "low": None, "high": None, "threshold": None}
     record = {
-        "accuracy": 0.9538,
-        "accuracy_low": 0.8729,
-        "accuracy_high": 0.9842,
-        "min_accuracy": 0.6 if passed else 0.97,
         "passed": passed,
+        "needs_approval": run_dir.load_settings().require_approval,
         "reason": "95.38% against <the minimum>.",
+        "criteria": [
+            {"metric": "accuracy", "bound": "at least", "passed": passed, "reason": "Against <it>.", **accuracy},
+            {"metric": "calibration_error", "bound": "at most", "passed": True, "reason": "Any.", **unasked},
+            {"metric": "champion", "bound": "at least", "passed": True, "reason": "Not found worse.", **champion},
+            {"metric": "serving", "bound": "at most", "passed": True, "reason": "Repeated.", **serving},
+        ],
     }
     write(run_dir.gate_json, record)
     finish(run_dir, "accuracy_gate")
@@ -332,6 +339,34 @@ def test_rejected_run_on_the_sample(complete: Any) -> None:
     assert "These faces are drawn by the program." in page.text
     assert "Goodfellow" not in page.text
     assert "The paper's network" not in page.text
+
+
+def test_every_criterion_of_the_gate_is_a_line(complete: Any) -> None:
+    text = publish(complete(passed=False)).text
+    for words in (
+        "failed Accuracy Against <it>. 95.4% 87.3% to 98.4% at least 97.0%",
+        "passed Calibration error Any. 3.4% – –",
+        "passed Against the champion Not found worse. −1.2 points −3.4 points to +1.0 points at least −1.0 points",
+        "passed Serving check Repeated. 1e-07 – at most 1e-05",
+    ):
+        assert words in text
+
+
+def test_a_persons_answer_is_told(complete: Any) -> None:
+    run_dir = complete(require_approval=True, approval_timeout_hours=5)
+    text = publish(run_dir).text
+    assert "Accepted, waiting for approval 95.38% against <the minimum>." in text
+    assert "promote_model : to follow reject_model : to follow" in text
+    approval.record(run_dir, approved=True, answered_by="<ada>")
+    text = publish(run_dir).text
+    assert "Accepted 95.38% against <the minimum>. <ada> approved it." in text
+    assert "promote_model : to follow reject_model : skipped" in text
+    approval.record(run_dir, approved=False, answered_by=None)
+    text = publish(run_dir).text
+    assert "Not approved Nobody answered within 5 h, so it was rejected. The gate accepted the model: 95.38%" in text
+    assert "promote_model : skipped reject_model : to follow" in text
+    run_dir.approval_json.write_bytes(b"{")
+    assert "Failed in accuracy_gate" in publish(run_dir).text
 
 
 def test_sections_say_what_the_records_hold(complete: Any) -> None:

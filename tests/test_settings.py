@@ -84,7 +84,7 @@ def test_the_form_gets_default_type_bounds_and_texts():
         "default": 0.60,
         "type": "number",
         "title": "Minimum test accuracy",
-        "description_md": "A model below it is rejected and the run ends red. Equality passes.",
+        "description_md": "A model below it is rejected. Equality passes, here and below.",
         "section": "Gate",
         "minimum": 0.0,
         "maximum": 1.0,

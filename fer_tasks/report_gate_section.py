@@ -1,0 +1,78 @@
+"""The gate's record, and a person's answer to it, turned into the report's verdict."""
+
+from collections.abc import Callable
+
+from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.approval import Approval, told
+from fer_tasks.evaluation import Evaluation
+from fer_tasks.gate_criteria import Criterion
+from fer_tasks.report_page import CriterionLine, ScaleRow
+from fer_tasks.report_story import GateVerdict
+from fer_tasks.report_text import UNKNOWN, percent
+from fer_tasks.run_directory import RunDirectory
+
+_HUMAN = ScaleRow("People (Goodfellow et al. 2013)", 0.65, 0.60, 0.70, "reference")
+_PAPER = ScaleRow("The paper's network", 0.69, None, None, "reference")
+
+_TITLES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "lowest_recall": "Lowest recall",
+    "calibration_error": "Calibration error",
+    "majority_class": "Against the commonest emotion",
+    "champion": "Against the champion",
+    "serving": "Serving check",
+}
+
+
+def gate_verdict(decision: GateDecision, run_dir: RunDirectory) -> GateVerdict:
+    """What the gate and, where one was asked, a person said. Raises PipelineError for another approval.json."""
+    if not (decision.passed and decision.needs_approval):
+        return GateVerdict(decision.passed, decision.reason)
+    if not run_dir.approval_json.exists():
+        return GateVerdict(decision.passed, decision.reason, "awaited")
+    approval = run_dir.load_json(run_dir.approval_json, Approval)
+    answer = told(approval, run_dir.load_settings().approval_timeout_hours)
+    return GateVerdict(decision.passed, decision.reason, "given" if approval.approved else "refused", answer)
+
+
+def criterion_lines(decision: GateDecision) -> tuple[CriterionLine, ...]:
+    """Every criterion, in the gate's order."""
+    return tuple(_criterion(criterion) for criterion in decision.criteria)
+
+
+def accuracy_scale(decision: GateDecision, evaluation: Evaluation | None, *, is_sample: bool) -> tuple[ScaleRow, ...]:
+    """The model, the threshold and the reference values; those of FER-2013 stay away from drawn faces."""
+    judged = next((line for line in decision.criteria if line.metric == "accuracy"), None)
+    if judged is None or judged.value is None or judged.threshold is None:
+        return ()
+    majority = evaluation.majority_class_accuracy if evaluation else None
+    return (
+        ScaleRow("This model", judged.value, judged.low, judged.high, "model"),
+        ScaleRow("Threshold", judged.threshold, None, None, "threshold"),
+        *(() if majority is None else (ScaleRow("Always the commonest emotion", majority, None, None, "reference"),)),
+        *(() if is_sample else (_HUMAN, _PAPER)),
+    )
+
+
+def _criterion(criterion: Criterion) -> CriterionLine:
+    written: dict[str, Callable[[float], str]] = {"champion": _points, "serving": "{:.0e}".format}
+    write = written.get(criterion.metric, percent)
+    interval = (
+        UNKNOWN
+        if criterion.low is None or criterion.high is None
+        else f"{write(criterion.low)} to {write(criterion.high)}"
+    )
+    return CriterionLine(
+        title=_TITLES.get(criterion.metric, criterion.metric),
+        passed=criterion.passed,
+        value=UNKNOWN if criterion.value is None else write(criterion.value),
+        interval=interval,
+        asked=UNKNOWN if criterion.threshold is None else f"{criterion.bound} {write(criterion.threshold)}",
+        reason=criterion.reason,
+    )
+
+
+def _points(share: float) -> str:
+    """-0.0123 -> `−1.2 points`."""
+    return f"{share * 100:+.1f} points".replace("-", "−")
