@@ -24,7 +24,7 @@ from fer_tasks.dataset import load_split  # noqa: E402
 from fer_tasks.model import load_model  # noqa: E402
 from fer_tasks.run_directory import RunDirectory  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
-from fer_tasks.training import History  # noqa: E402
+from fer_tasks.training_history import History  # noqa: E402
 from fer_tasks.views import predict_views  # noqa: E402
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -8,15 +8,13 @@ check_data_quality  | data_quality                | raw_faces: measurements   | 
 preprocess_faces    | spark_jobs/preprocess_faces | raw_faces, the two lists  | faces.parquet, preprocessing.json
 train_model         | training                    | faces: train, validation  | model.keras, history.json
 evaluate_model      | evaluation                  | model, faces: test        | evaluation.json, predictions.parquet
-                    | champion_comparison         | the champion, raw_faces   | champion_comparison.json,
-                    |                             |                           | champion_predictions.parquet
-                    | serving_check               | model, in a new process   | serving_check.json,
-                    |                             |                           | golden_predictions.npz
+                    | champion_comparison         | the champion, raw_faces   | its .json, champion_predictions.parquet
+                    | serving_check               | model, in a new process   | its .json, golden_predictions.npz
 explain_predictions | explanation                 | model, predictions        | explanations.json, explanation_maps.npz
 accuracy_gate       | accuracy_gate               | what evaluate_model wrote | gate.json
-approve_promotion   | approval                    | gate.json, a person       | approval.json, if asked for
+approve_promotion   | approval                    | gate.json, a person       | approval.json, if require_approval
 promote_model       | registry                    | model, gate.json          | promotion.json, a version and its alias
-reject_model        | rejection                   | gate.json, approval.json  | (fails the run, or skips)
+reject_model        | rejection                   | gate.json, approval.json  | (red, unless on_rejection is skip)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
 promote_model and publish_report also write index.html (report_index), the reports of all runs, beside the runs'

@@ -18,7 +18,7 @@ from fer_tasks.errors import DatasetError
 from fer_tasks.intervals import wilson_interval
 from fer_tasks.model import load_model, predict_probabilities
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from fer_tasks.run_directory import Attempt
 from fer_tasks.settings import RunSettings
 
 if TYPE_CHECKING:
-    from fer_tasks.training import History
+    from fer_tasks.training_history import History
 
 PACKAGES = (
     "apache-airflow",

@@ -22,7 +22,7 @@ from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.lineage import Lineage
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 
 MAX_BYTES = 10_000_000
 

@@ -39,7 +39,7 @@ from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.settings import RunSettings
 from fer_tasks.tracking import log_outcome
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 
 logger = logging.getLogger(__name__)
 

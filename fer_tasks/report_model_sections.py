@@ -23,7 +23,7 @@ from fer_tasks.report_page import (
 )
 from fer_tasks.report_pictures import clipped, face_picture
 from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 
 
 def evaluation_section(evaluation: Evaluation) -> EvaluationSection:

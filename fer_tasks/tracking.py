@@ -21,7 +21,7 @@ from fer_tasks.file_lock import locked
 from fer_tasks.lineage import Lineage
 from fer_tasks.report_page import Verdict
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 
 _log = logging.getLogger(__name__)
 

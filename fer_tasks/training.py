@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.streamed_batches import StreamedBatches, choose_batches
 from fer_tasks.training_batches import TrainingBatches, validation_batches
+from fer_tasks.training_history import EpochRecord, History, Progress, best_epoch, has_stalled, progress_line
 from fer_tasks.training_layers import nesterov_sgd
 from fer_tasks.training_network import build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
@@ -40,57 +41,6 @@ WEIGHT_DECAY = 5e-4
 WARM_UP_SHARE = 0.1
 DIVERGED_LOSS = 100.0
 """Guessing costs about 2."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One pass over the training faces. Epochs count from 1; accuracies are in [0, 1].
-
-    learning_rate is that of the last step. seconds covers training and validation, images_per_second training alone.
-    loss is against the corrected targets, val_loss against the smoothed labels; val_* are measured after the epoch, on
-    the averaged weights and in the arithmetic of the training.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class History:
-    """How a model came about. resumed_at_epochs: the first epoch of each retry that went on from a checkpoint.
-
-    temperature: fitted on validation and folded into the model's last layer; see calibration.py.
-    is_streamed: the training faces stayed on disk; see streamed_batches.py.
-    initial_weights_sha256, weights_sha256: of the values of the weights that training began with (None from scratch),
-    and of the kept model's (None in a trial, which keeps none); however they were saved.
-    """
-
-    architecture: str
-    num_parameters: int
-    precision: str
-    epochs: tuple[EpochRecord, ...]
-    best_epoch: int
-    stopped_early: bool
-    resumed_at_epochs: tuple[int, ...]
-    seconds: float
-    temperature: float = 1.0
-    is_streamed: bool = False
-    initial_weights_sha256: str | None = None
-    weights_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a training has behind it."""
-
-    epochs: tuple[EpochRecord, ...] = ()
-    resumed_at_epochs: tuple[int, ...] = ()
 
 
 def run(run_dir: RunDirectory) -> History:
@@ -155,7 +105,7 @@ def train(
         model.trust.assign(settings.self_distillation * (epoch - 1) / settings.epochs)
         record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
-        _log.info("%s", _progress_line(progress.epochs, settings.epochs))
+        _log.info("%s", progress_line(progress.epochs, settings.epochs))
         on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.average)
@@ -171,19 +121,6 @@ def learning_rates(settings: RunSettings, steps: int) -> Any:
     return import_keras().optimizers.schedules.CosineDecay(
         0.0, max(1, total - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
     )
-
-
-def best_epoch(epochs: tuple[EpochRecord, ...]) -> int:
-    """Number of the epoch with the highest validation accuracy, among equals the lowest validation loss, the first."""
-    return min(epochs, key=lambda epoch: (-epoch.val_accuracy, epoch.val_loss, epoch.epoch)).epoch
-
-
-def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
-    """Whether the last `patience` epochs all failed to raise the best validation accuracy so far."""
-    if not epochs:
-        return False
-    first_best = max(epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.epoch)).epoch
-    return len(epochs) - first_best >= patience
 
 
 def compiled_network(settings: RunSettings, precision: str, batches: Batches, *, initial: Any | None) -> Any:
@@ -276,16 +213,6 @@ def fit_epoch(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]
             raise batches.failure from None
         raise
     return logs
-
-
-def _progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
-    last = epochs[-1]
-    seconds_left = last.seconds * (total - last.epoch)
-    left = f"{seconds_left / 60:.0f} min" if seconds_left >= 90 else f"{seconds_left:.0f} s"
-    return (
-        f"epoch {last.epoch}/{total}  loss {last.loss:.2f}  accuracy {last.accuracy:.1%}  "
-        f"val {last.val_accuracy:.1%}  {last.images_per_second:.0f} images/s  {left} left"
-    )
 
 
 def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSettings, beginning: str) -> str:

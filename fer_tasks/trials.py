@@ -16,7 +16,8 @@ from fer_tasks.search_space import suggest
 from fer_tasks.settings import RunSettings
 from fer_tasks.streamed_batches import choose_batches
 from fer_tasks.study import MAX_TRIES, claim, fail, open_study
-from fer_tasks.training import EpochRecord, train
+from fer_tasks.training import train
+from fer_tasks.training_history import EpochRecord
 from fer_tasks.tuning_settings import TuningSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fer_tasks.model import build_model, import_keras
 from fer_tasks.registry import find_champion
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
-from fer_tasks.training import EpochRecord, History
+from fer_tasks.training_history import EpochRecord, History
 
 MAIN_PATH = ("start_run", "ingest_dataset", "check_data_quality", "preprocess_faces", "train_model", "evaluate_model")
 

@@ -20,7 +20,7 @@ from fer_tasks.errors import DatasetError, ModelRejectedError, RegistryError, Tr
 from fer_tasks.model import build_model, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
-from fer_tasks.training import EpochRecord, History
+from fer_tasks.training_history import EpochRecord, History
 
 NUM_FACES = 140
 

@@ -10,7 +10,7 @@ from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError
 from fer_tasks.evaluation import Evaluation, evaluate, expected_calibration_error, reliability_bins
 from fer_tasks.model import build_model
-from fer_tasks.training import EpochRecord, History
+from fer_tasks.training_history import EpochRecord, History
 
 
 def sure_of(predicted, confidence, second=None):

@@ -13,7 +13,7 @@ from fer_tasks import lineage
 from fer_tasks.lineage import Code, Lineage, ParentModel, git_state
 from fer_tasks.run_directory import Attempt
 from fer_tasks.settings import RunSettings
-from fer_tasks.training import History
+from fer_tasks.training_history import History
 
 NOT_TRAINED: dict[str, Any] = {"dataset_sha256": None, "history": None, "finished_at": "2026-01-02T03:04:05+00:00"}
 

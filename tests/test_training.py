@@ -16,8 +16,9 @@ from fer_tasks.errors import DatasetError, TrainingError
 from fer_tasks.model import load_model, predict_probabilities
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
-from fer_tasks.training import EpochRecord, History, best_epoch, has_stalled, learning_rates
+from fer_tasks.training import learning_rates
 from fer_tasks.training_batches import TrainingBatches, balanced_weights
+from fer_tasks.training_history import EpochRecord, History, best_epoch, has_stalled
 
 PROJECT = Path(__file__).resolve().parent.parent
 COUNTS = {"train": 70, "validation": 21, "test": 21}
