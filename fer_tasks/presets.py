@@ -30,8 +30,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_side": 44,
         "first_crop_side": 32,
         "self_distillation": 0.6,
-        "augmentation_strength": 1.4,
-        "mixup": 0.4,
+        "augmentation_strength": 1.0,
+        "mixup": 0.0,
         "weight_averaging": 0.999,
     },
     "fine_tuning": {
