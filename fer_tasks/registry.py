@@ -190,7 +190,9 @@ def _register(client: Any, run_dir: RunDirectory, name: str, mlflow_run: str, ta
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(name, logged.model_uri, run_id=mlflow_run, tags=tags)
+    version = client.create_model_version(
+        name, logged.model_uri, run_id=mlflow_run, tags=tags, model_id=logged.model_id
+    )
     return int(version.version)
 
 

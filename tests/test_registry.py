@@ -1,9 +1,12 @@
 import hashlib
 import multiprocessing
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +156,48 @@ def test_a_model_that_was_compared_with_another_champion_is_not_promoted(home, f
     assert registry.promote(second, "compared", expected_champion=1).previous_version == 1
     assert registry.promote(third, "compared", expected_champion=2).version == 3
     assert aliases(home, "compared") == {"champion": 3, "previous_champion": 2}
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A real MLflow server, in MLFLOW_TRACKING_URI."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path)]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), process)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(url):
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_server_takes_runs_versions_and_aliases_as_the_embedded_registry_does(server, finished, capfd):
+    first, second = finished("first", "served"), finished("second", "served")
+    registry.run(first)
+    report.run(second)
+    promotion = registry.run(second)
+    assert (promotion.version, promotion.previous_version, promotion.tracking_uri) == (2, 1, server)
+    assert registry.run(second) == promotion
+    assert capfd.readouterr().out == ""
+    champion = find_champion("served")
+    assert (champion.version, champion.previous_version, champion.run_folder) == (2, 1, "second")
+    expected = predict_probabilities(load_model(second.model), FACES)
+    assert np.allclose(predict_probabilities(load_champion("served"), FACES), expected, atol=1e-6)
 
 
 def wait_until(condition, process=None, seconds=300):
