@@ -160,14 +160,14 @@ def test_weights_are_shipped_with_a_card_that_the_test_faces_complete_once(train
     model, settings = load_model_folder(shipped)
     card = RunDirectory(shipped).load_json(shipped / "model_card.json", ModelCard)
     assert (settings.crop_side, settings.architecture, settings.epochs) == (40, "resnet", 3)
-    assert (card.num_parameters, card.cut_after_epoch, card.num_train_images) == (1_211_815, 2, 14)
+    assert (card.num_parameters, card.cut_after_epoch, card.num_train_images) == (2_294_343, 2, 14)
     assert card.validation.num_images == 14
     assert card.test is None
     plain = load_weights_file(training / "weights.npz").check_outputs
     logits = np.log(plain) / card.temperature
     calibrated = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(predict_probabilities(model, as_input(check_faces())), calibrated, atol=1e-4)
-    assert find_initial_model(RunSettings(initial_weights=str(shipped))).count_params() == 1_211_815
+    assert find_initial_model(RunSettings(initial_weights=str(shipped))).count_params() == 2_294_343
 
     arguments = ["--run-dir", str(clean_run[0]), "--model", str(shipped)]
     assert evaluate.main(arguments) == 0

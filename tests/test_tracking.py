@@ -57,7 +57,7 @@ def test_an_accepted_run_is_there_with_settings_measures_curves_records_lineage_
     assert {"records/settings.json", "records/gate.json", "records/lineage.json"} <= set(records)
     assert "records/steps/train_model.json" in artifacts(client, tracked.info.run_id, "records/steps")
     assert tracked.data.tags["outcome"] == "accepted"
-    assert tracked.data.tags["mlflow.note.content"].startswith("Accepted: The test accuracy of 90.0%")
+    assert tracked.data.tags["mlflow.note.content"].startswith("Accepted: 90% reaches the minimum of 60%.")
     assert len(tracked.data.tags["mlflow.source.git.commit"]) == 40
     kept = run_dir.load_json(run_dir.tracking_json, tracking.TrackedRun)
     assert kept.mlflow_run == tracked.info.run_id
