@@ -51,7 +51,7 @@ class PromotionApproval(ApprovalOperator):
 
         run_dir = RunDirectory.for_run_id(context["run_id"])
         request = approval.request(run_dir)
-        report.run(run_dir)  # what the person decides on; publish_report writes it again with the answer
+        report.write(run_dir)  # what the person decides on; publish_report writes it again with the answer
         self.subject, self.body, self.response_timeout = request.subject, request.body, request.timeout
         return super().execute(context)
 

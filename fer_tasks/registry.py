@@ -12,6 +12,7 @@ import numpy as np
 
 from fer_tasks import report_index
 from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.approval import Approval
 from fer_tasks.champion_alias import (
     CHAMPION,
     NOT_CHECKED,
@@ -99,6 +100,8 @@ def run(run_dir: RunDirectory) -> Promotion:
         decision = run_dir.load_json(run_dir.gate_json, GateDecision)
         if not decision.passed:
             raise RegistryError(f"The gate rejected this model, so it is not promoted: {decision.reason}")
+        if decision.needs_approval and not run_dir.load_json(run_dir.approval_json, Approval).approved:
+            raise RegistryError("A person rejected this model, so it is not promoted.")
         compared = run_dir.load_json(run_dir.champion_comparison_json, ChampionComparison)
         promotion = promote(run_dir, compared.registered_model, expected_champion=compared.version)
         run_dir.save_json(run_dir.promotion_json, promotion)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 from finished_run import aliases, finish, tracked_runs, versions
 
 from fer_tasks import registry, report
+from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.approval import Approval
 from fer_tasks.errors import RegistryError
 from fer_tasks.file_lock import locked
 from fer_tasks.model import load_model, predict_probabilities
@@ -119,6 +122,21 @@ def test_other_tools_load_the_champion_with_mlflow_alone(home, finished, monkeyp
     model = mlflow.pyfunc.load_model("models:/elsewhere@champion")
     expected = predict_probabilities(load_model(run_dir.model), FACES)
     assert np.allclose(model.predict(FACES), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_where_a_person_decides_only_an_approved_model_is_promoted(home, finished, approved):
+    name = f"approved-{approved}"
+    run_dir = finished(name, name)
+    gate = run_dir.load_json(run_dir.gate_json, GateDecision)
+    run_dir.save_json(run_dir.gate_json, replace(gate, needs_approval=True))
+    run_dir.save_json(run_dir.approval_json, Approval(approved, "ada", "2026-11-25T00:00:00+00:00"))
+    if approved:
+        assert registry.run(run_dir).version == 1
+        return
+    with pytest.raises(RegistryError, match="A person rejected this model"):
+        registry.run(run_dir)
+    assert aliases(home, name) == {}
 
 
 def test_a_model_that_the_gate_rejected_is_refused(home, finished):
