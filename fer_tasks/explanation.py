@@ -1,12 +1,9 @@
 """explain_predictions: which squares of a face decided, by LIME, for the most confident hit and mistake an emotion."""
 
-import contextlib
-import io
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +12,9 @@ from numpy.typing import NDArray
 from fer_tasks.dataset import load_split
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
-from fer_tasks.model import load_model, predict_probabilities
+from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.lime_surrogate import disturbed_faces, fit, random_masks
+from fer_tasks.model import load_model
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
@@ -25,7 +24,7 @@ FloatArray = NDArray[np.float32]
 Classifier = Callable[[FloatArray], FloatArray]
 """faces: float32 (n, 48, 48, 1) in [0, 1] -> probabilities: float32 (n, 7), columns in EMOTIONS order."""
 
-_BATCH_SIZE = 512  # lime's own 10 would make a hundred model calls an image
+_KERNEL_WIDTH = 0.25  # lime's own
 _COLUMNS = ["position", "image_id", "source", "label", "predicted", "confidence"]
 
 
@@ -130,56 +129,27 @@ def surrogates(
 ) -> list[Surrogate]:
     """LIME's linear stand-ins for the probabilities of `labels` around one face, all from the same disturbed copies.
 
-    face: float32 (48, 48) in [0, 1]. Deterministic for equal settings and classifier: the explainer is a new one for
-    each face, since its random state moves on with every use.
+    face: float32 (48, 48) in [0, 1]. Deterministic for equal settings and classifier.
     """
-    from lime.lime_image import LimeImageExplainer
-    from sklearn.metrics import pairwise_distances
-
-    explainer = LimeImageExplainer(random_state=settings.seed)
-    squares_on, probabilities = _disturbed_copies(face, classifier, explainer, settings)
-    distances = pairwise_distances(squares_on, squares_on[:1], metric="cosine").ravel()
-
-    def fit(label: int) -> Surrogate:
-        _, weights, r2, prediction = explainer.base.explain_instance_with_data(
-            squares_on, probabilities, distances, label, squares_on.shape[1], feature_selection="none"
-        )
-        return Surrogate(
+    segments = grid_segments(settings.lime_grid)
+    masks = random_masks(settings.lime_samples, settings.lime_grid**2, seed=settings.seed)
+    probabilities = classifier(disturbed_faces(face, filled(face, segments, settings.lime_fill), segments, masks))
+    fitted = fit(masks, probabilities, kernel_width=_KERNEL_WIDTH)
+    predictions = fitted.predict(masks[:1])[0]
+    return [
+        Surrogate(
             emotion=EMOTIONS[label],
             probability=float(probabilities[0, label]),
-            prediction=float(prediction[0]),
-            r2=float(r2),
-            weights=_in_rows(dict(weights), settings.lime_grid),
+            prediction=float(predictions[label]),
+            r2=float(fitted.r2[label]),
+            weights=_in_rows(fitted.weights[label], settings.lime_grid),
         )
-
-    return [fit(label) for label in labels]
-
-
-def _disturbed_copies(
-    face: FloatArray, classifier: Classifier, explainer: Any, settings: RunSettings
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Which squares each copy shows, int64 0 or 1 (samples, squares), the first copy being the whole face; and what the
-    classifier says to each, float32 (samples, 7)."""
-    segments = grid_segments(settings.lime_grid)
-    with contextlib.redirect_stderr(io.StringIO()):  # lime draws a progress bar that cannot be switched off
-        squares_on, probabilities = explainer.data_labels(
-            _as_colour(face),
-            _as_colour(filled(face, segments, settings.lime_fill)),
-            segments,
-            lambda copies: classifier(copies[..., :1]),
-            settings.lime_samples,
-            batch_size=_BATCH_SIZE,
-        )
-    return squares_on, probabilities
+        for label in labels
+    ]
 
 
-def _as_colour(face: FloatArray) -> FloatArray:
-    """float32 (48, 48, 3): lime takes nothing else."""
-    return np.repeat(face[..., None], 3, axis=-1)
-
-
-def _in_rows(weights: dict[int, float], grid: int) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(weights[row * grid + column]) for column in range(grid)) for row in range(grid))
+def _in_rows(weights: NDArray[np.float64], grid: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in weights.reshape(grid, grid).tolist())
 
 
 def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, settings: RunSettings) -> Explanation:
@@ -212,7 +182,7 @@ def run(run_dir: RunDirectory) -> None:
         settings = run_dir.load_settings()
         choices, notes = choose(pq.read_table(run_dir.predictions, columns=_COLUMNS).to_pydict())
         faces = _faces_at(run_dir, [choice.position for choice in choices])
-        classifier = partial(predict_probabilities, load_model(run_dir.model))
+        classifier = ExplainedNetwork(load_model(run_dir.model)).probabilities
         explanations = []
         for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
             explanations.append(explain(choice, face, classifier, settings=settings))
