@@ -1,4 +1,4 @@
-"""explain_predictions: which squares of a face decided, by LIME, for the most confident hit and mistake an emotion."""
+"""explain_predictions: which regions of a face decided, by LIME, for the most confident hit and mistake an emotion."""
 
 import logging
 import time
@@ -13,6 +13,7 @@ from fer_tasks.dataset import load_split
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
 from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.face_regions import Segments, face_segments, filled, region_names
 from fer_tasks.lime_surrogate import disturbed_faces, fit, random_masks
 from fer_tasks.model import load_model
 from fer_tasks.run_directory import RunDirectory
@@ -24,7 +25,6 @@ FloatArray = NDArray[np.float32]
 Classifier = Callable[[FloatArray], FloatArray]
 """faces: float32 (n, 48, 48, 1) in [0, 1] -> probabilities: float32 (n, 7), columns in EMOTIONS order."""
 
-_KERNEL_WIDTH = 0.25  # lime's own
 _COLUMNS = ["position", "image_id", "source", "label", "predicted", "confidence"]
 
 
@@ -44,7 +44,7 @@ class Choice:
 class Surrogate:
     """LIME's linear stand-in for one emotion's probability around one face.
 
-    weights: grid x grid, row by row from the top left; positive where showing the square raises the probability.
+    weights: one a region; positive where showing the region raises the probability.
     prediction: what the stand-in says for the whole face. r2: its fit over the disturbed copies, at most 1.
     """
 
@@ -52,12 +52,15 @@ class Surrogate:
     probability: float
     prediction: float
     r2: float
-    weights: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One face with the stand-in for the predicted emotion and, for a mistake, also the one for the true emotion."""
+    """One face with the stand-in for the predicted emotion and, for a mistake, also the one for the true emotion.
+
+    region_names: of the face's regions, in the order of their weights.
+    """
 
     kind: Literal["hit", "mistake"]
     position: int
@@ -65,6 +68,7 @@ class Explanation:
     source: str
     true: str
     predicted: str
+    region_names: tuple[str, ...]
     for_predicted: Surrogate
     for_true: Surrogate | None
     seconds: float
@@ -74,9 +78,11 @@ class Explanation:
 class Explanations:
     """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there."""
 
+    regions: str
     grid: int
     fill: str
     samples: int
+    kernel_width: float
     seed: int
     explanations: tuple[Explanation, ...]
     notes: tuple[str, ...]
@@ -106,35 +112,16 @@ def choose(predictions: Mapping[str, list[Any]]) -> tuple[list[Choice], list[str
     return [best[key] for key in sorted(best, key=lambda key: (key[0], not key[1]))], notes
 
 
-def grid_segments(grid: int) -> NDArray[np.int64]:
-    """int64 (48, 48): the number of each pixel's square, row by row from the top left, grid x grid in all."""
-    band = np.arange(IMAGE_SIDE) * grid // IMAGE_SIDE
-    return band[:, None] * grid + band[None, :]
-
-
-def filled(face: FloatArray, segments: NDArray[np.int64], fill: str) -> FloatArray:
-    """The face with every square switched off: float32 (48, 48). fill: `mean` of the square, `blur`, or `zero`."""
-    if fill == "zero":
-        return np.zeros_like(face)
-    if fill == "blur":
-        import cv2
-
-        return np.asarray(cv2.GaussianBlur(face, (0, 0), sigmaX=face.shape[0] / 8), np.float32)
-    means = np.bincount(segments.ravel(), face.ravel()) / np.bincount(segments.ravel())
-    return means[segments].astype(np.float32)
-
-
 def surrogates(
-    face: FloatArray, classifier: Classifier, labels: list[int], *, settings: RunSettings
+    face: FloatArray, segments: Segments, classifier: Classifier, labels: list[int], *, settings: RunSettings
 ) -> list[Surrogate]:
     """LIME's linear stand-ins for the probabilities of `labels` around one face, all from the same disturbed copies.
 
     face: float32 (48, 48) in [0, 1]. Deterministic for equal settings and classifier.
     """
-    segments = grid_segments(settings.lime_grid)
-    masks = random_masks(settings.lime_samples, settings.lime_grid**2, seed=settings.seed)
+    masks = random_masks(settings.lime_samples, int(segments.max()) + 1, seed=settings.seed)
     probabilities = classifier(disturbed_faces(face, filled(face, segments, settings.lime_fill), segments, masks))
-    fitted = fit(masks, probabilities, kernel_width=_KERNEL_WIDTH)
+    fitted = fit(masks, probabilities, kernel_width=settings.lime_kernel_width)
     predictions = fitted.predict(masks[:1])[0]
     return [
         Surrogate(
@@ -142,21 +129,18 @@ def surrogates(
             probability=float(probabilities[0, label]),
             prediction=float(predictions[label]),
             r2=float(fitted.r2[label]),
-            weights=_in_rows(fitted.weights[label], settings.lime_grid),
+            weights=tuple(fitted.weights[label].tolist()),
         )
         for label in labels
     ]
-
-
-def _in_rows(weights: NDArray[np.float64], grid: int) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in weights.reshape(grid, grid).tolist())
 
 
 def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, settings: RunSettings) -> Explanation:
     """Explain the predicted emotion of one chosen face and, where it is a mistake, also its true one."""
     started = time.monotonic()
     labels = [choice.predicted] if choice.kind == "hit" else [choice.predicted, choice.label]
-    for_predicted, *for_true = surrogates(face, classifier, labels, settings=settings)
+    segments = face_segments(face, settings)
+    for_predicted, *for_true = surrogates(face, segments, classifier, labels, settings=settings)
     return Explanation(
         kind=choice.kind,
         position=choice.position,
@@ -164,6 +148,7 @@ def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, setting
         source=choice.source,
         true=EMOTIONS[choice.label],
         predicted=EMOTIONS[choice.predicted],
+        region_names=region_names(segments, settings),
         for_predicted=for_predicted,
         for_true=for_true[0] if for_true else None,
         seconds=round(time.monotonic() - started, 3),
@@ -173,8 +158,9 @@ def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, setting
 def run(run_dir: RunDirectory) -> None:
     """Choose, explain, and write explanations.json and explanation_maps.npz.
 
-    The npz holds `images` float32 (n, 48, 48), `segments` int64 (48, 48), and `weights` and `true_weights` float64
-    (n, grid, grid), in the order of explanations.json; `true_weights` is NaN for a hit.
+    The npz holds, in the order of explanations.json, `images` float32 (n, 48, 48), `segments` int64 (n, 48, 48), and
+    `weights` and `true_weights` float64 (n, regions). NaN stands where a face has fewer regions than another one, and
+    in `true_weights` of a hit.
     """
     with run_dir.attempt("explain_predictions"):
         import pyarrow.parquet as pq
@@ -187,9 +173,17 @@ def run(run_dir: RunDirectory) -> None:
         for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
             explanations.append(explain(choice, face, classifier, settings=settings))
             logger.info("Explained %d of %d: %s, %s", number, len(choices), choice.kind, choice.source)
-        asked = (settings.lime_grid, settings.lime_fill, settings.lime_samples, settings.seed)
-        record = Explanations(*asked, explanations=tuple(explanations), notes=tuple(notes))
-        _save_maps(run_dir, faces, record)
+        record = Explanations(
+            regions=settings.lime_regions,
+            grid=settings.lime_grid,
+            fill=settings.lime_fill,
+            samples=settings.lime_samples,
+            kernel_width=settings.lime_kernel_width,
+            seed=settings.seed,
+            explanations=tuple(explanations),
+            notes=tuple(notes),
+        )
+        _save_maps(run_dir, faces, record, settings)
         run_dir.save_json(run_dir.explanations_json, record)
 
 
@@ -206,14 +200,24 @@ def _faces_at(run_dir: RunDirectory, positions: list[int]) -> FloatArray:
     return test.pixels[[row_of[position] for position in positions], :, :, 0]
 
 
-def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations) -> None:
-    unknown = np.full((record.grid, record.grid), np.nan)
+def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations, settings: RunSettings) -> None:
     items = record.explanations
+    num_regions = max((len(item.region_names) for item in items), default=0)
+    segments = np.array([face_segments(face, settings) for face in faces], np.int64)
     with run_dir.replacing(run_dir.explanation_maps) as temporary:
         np.savez_compressed(
             temporary,
             images=faces,
-            segments=grid_segments(record.grid),
-            weights=np.array([item.for_predicted.weights for item in items]),
-            true_weights=np.array([item.for_true.weights if item.for_true else unknown for item in items]),
+            segments=segments.reshape(-1, IMAGE_SIDE, IMAGE_SIDE),
+            weights=_rows([item.for_predicted for item in items], num_regions),
+            true_weights=_rows([item.for_true for item in items], num_regions),
         )
+
+
+def _rows(surrogates: list[Surrogate | None], num_regions: int) -> NDArray[np.float64]:
+    """float64 (n, num_regions): the weights, NaN where there are none."""
+    rows = np.full((len(surrogates), num_regions), np.nan)
+    for row, surrogate in zip(rows, surrogates, strict=True):
+        if surrogate is not None:
+            row[: len(surrogate.weights)] = surrogate.weights
+    return rows

@@ -1,14 +1,14 @@
 """The records of training, evaluation and explanation turned into sections of the report."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
+from fer_tasks.emotions import EMOTIONS
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanation, Explanations, Surrogate
+from fer_tasks.face_regions import region_path
 from fer_tasks.report_charts import line_chart, reliability_chart
 from fer_tasks.report_page import (
     Cell,
@@ -17,7 +17,7 @@ from fer_tasks.report_page import (
     ExplainedFace,
     ExplainedPair,
     ExplanationSection,
-    MapSquare,
+    MapRegion,
     TrainingSection,
     WeightMap,
 )
@@ -102,11 +102,16 @@ def _training_told(history: History) -> str:
 def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> ExplanationSection:
     """faces: the arrays of explanation_maps.npz. Raises KeyError or ValueError where they do not fit the record."""
     explained = {
-        (item.true, item.kind): _explained(item, face, record.grid)
-        for item, face in zip(record.explanations, faces["images"], strict=True)
+        (item.true, item.kind): _explained(item, face, segments)
+        for item, face, segments in zip(record.explanations, faces["images"], faces["segments"], strict=True)
+    }
+    cuts = {
+        "grid": f"squares of a {record.grid} x {record.grid} grid",
+        "slic": "patches of like brightness",
+        "face": "parts of the face",
     }
     return ExplanationSection(
-        grid=record.grid,
+        regions=cuts[record.regions],
         fill=record.fill,
         samples=record.samples,
         seed=record.seed,
@@ -122,36 +127,28 @@ def _matrix_row(counts: Sequence[int]) -> tuple[Cell, ...]:
     return tuple(Cell(count, count / whole if whole else 0.0) for count in counts)
 
 
-def _explained(item: Explanation, face: Any, grid: int) -> ExplainedFace:
+def _explained(item: Explanation, face: Any, segments: Any) -> ExplainedFace:
     surrogates = [item.for_predicted, *([item.for_true] if item.for_true else [])]
+    paths = [region_path(segments, region) for region in range(len(item.region_names))]
     return ExplainedFace(
         kind=item.kind,
         source=clipped(item.source),
         true=item.true,
         predicted=item.predicted,
         picture=face_picture(face),
-        maps=tuple(_weight_map(surrogate, grid) for surrogate in surrogates),
+        maps=tuple(_weight_map(surrogate, paths, item.region_names) for surrogate in surrogates),
     )
 
 
-def _weight_map(surrogate: Surrogate, grid: int) -> WeightMap:
-    edges = [math.ceil(index * IMAGE_SIDE / grid) for index in range(grid + 1)]
-    strongest = max((abs(weight) for row in surrogate.weights for weight in row), default=0.0) or 1.0
+def _weight_map(surrogate: Surrogate, paths: Sequence[str], names: Sequence[str]) -> WeightMap:
+    strongest = max(map(abs, surrogate.weights), default=0.0) or 1.0
     return WeightMap(
         emotion=surrogate.emotion,
         probability=surrogate.probability,
         prediction=surrogate.prediction,
         r2=surrogate.r2,
-        squares=tuple(
-            MapSquare(
-                x=edges[x],
-                y=edges[y],
-                width=edges[x + 1] - edges[x],
-                height=edges[y + 1] - edges[y],
-                weight=weight,
-                strength=abs(weight) / strongest,
-            )
-            for y, row in enumerate(surrogate.weights)
-            for x, weight in enumerate(row)
+        regions=tuple(
+            MapRegion(path, name, weight, abs(weight) / strongest)
+            for path, name, weight in zip(paths, names, surrogate.weights, strict=True)
         ),
     )

@@ -109,13 +109,11 @@ class TrainingSection:
 
 
 @dataclass(frozen=True)
-class MapSquare:
-    """Place in the 48 x 48 face, weight, and its strength in 0..1 against the strongest square of the map."""
+class MapRegion:
+    """SVG path in the 48 x 48 face, name, weight, and its strength in 0..1 against the strongest of the map."""
 
-    x: int
-    y: int
-    width: int
-    height: int
+    path: str
+    name: str
     weight: float
     strength: float
 
@@ -126,7 +124,7 @@ class WeightMap:
     probability: float
     prediction: float
     r2: float
-    squares: tuple[MapSquare, ...]
+    regions: tuple[MapRegion, ...]
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ class ExplainedPair:
 
 @dataclass(frozen=True)
 class ExplanationSection:
-    grid: int
+    regions: str
     fill: str
     samples: int
     seed: int
