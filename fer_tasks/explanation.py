@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from fer_tasks.dataset import load_split
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
-from fer_tasks.explained_network import ExplainedNetwork
-from fer_tasks.face_regions import Segments, face_segments, filled, region_names
-from fer_tasks.lime_surrogate import disturbed_faces, fit, random_masks
+from fer_tasks.explained_network import ExplainedNetwork, Network
+from fer_tasks.face_regions import face_segments, region_names
 from fer_tasks.model import load_model
+from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.surrogates import ShuffledCheck, Surrogate, check_shuffled, surrogates
 
 logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
-Classifier = Callable[[FloatArray], FloatArray]
-"""faces: float32 (n, 48, 48, 1) in [0, 1] -> probabilities: float32 (n, 7), columns in EMOTIONS order."""
 
 _COLUMNS = ["position", "image_id", "source", "label", "predicted", "confidence"]
 
@@ -38,21 +37,6 @@ class Choice:
     source: str
     label: int
     predicted: int
-
-
-@dataclass(frozen=True)
-class Surrogate:
-    """LIME's linear stand-in for one emotion's probability around one face.
-
-    weights: one a region; positive where showing the region raises the probability.
-    prediction: what the stand-in says for the whole face. r2: its fit over the disturbed copies, at most 1.
-    """
-
-    emotion: str
-    probability: float
-    prediction: float
-    r2: float
-    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +60,10 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Explanations:
-    """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there."""
+    """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there.
+
+    shuffled: the check that a network which has learned nothing is explained otherwise; None without an explanation.
+    """
 
     regions: str
     grid: int
@@ -85,6 +72,7 @@ class Explanations:
     kernel_width: float
     seed: int
     explanations: tuple[Explanation, ...]
+    shuffled: ShuffledCheck | None
     notes: tuple[str, ...]
 
 
@@ -112,35 +100,12 @@ def choose(predictions: Mapping[str, list[Any]]) -> tuple[list[Choice], list[str
     return [best[key] for key in sorted(best, key=lambda key: (key[0], not key[1]))], notes
 
 
-def surrogates(
-    face: FloatArray, segments: Segments, classifier: Classifier, labels: list[int], *, settings: RunSettings
-) -> list[Surrogate]:
-    """LIME's linear stand-ins for the probabilities of `labels` around one face, all from the same disturbed copies.
-
-    face: float32 (48, 48) in [0, 1]. Deterministic for equal settings and classifier.
-    """
-    masks = random_masks(settings.lime_samples, int(segments.max()) + 1, seed=settings.seed)
-    probabilities = classifier(disturbed_faces(face, filled(face, segments, settings.lime_fill), segments, masks))
-    fitted = fit(masks, probabilities, kernel_width=settings.lime_kernel_width)
-    predictions = fitted.predict(masks[:1])[0]
-    return [
-        Surrogate(
-            emotion=EMOTIONS[label],
-            probability=float(probabilities[0, label]),
-            prediction=float(predictions[label]),
-            r2=float(fitted.r2[label]),
-            weights=tuple(fitted.weights[label].tolist()),
-        )
-        for label in labels
-    ]
-
-
-def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, settings: RunSettings) -> Explanation:
+def explain(choice: Choice, face: FloatArray, network: Network, *, settings: RunSettings) -> Explanation:
     """Explain the predicted emotion of one chosen face and, where it is a mistake, also its true one."""
     started = time.monotonic()
     labels = [choice.predicted] if choice.kind == "hit" else [choice.predicted, choice.label]
-    segments = face_segments(face, settings)
-    for_predicted, *for_true = surrogates(face, segments, classifier, labels, settings=settings)
+    around = Neighbourhood.of(face, network, settings)
+    for_predicted, *for_true = surrogates(around, labels, settings=settings)
     return Explanation(
         kind=choice.kind,
         position=choice.position,
@@ -148,7 +113,7 @@ def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, setting
         source=choice.source,
         true=EMOTIONS[choice.label],
         predicted=EMOTIONS[choice.predicted],
-        region_names=region_names(segments, settings),
+        region_names=region_names(around.segments, settings),
         for_predicted=for_predicted,
         for_true=for_true[0] if for_true else None,
         seconds=round(time.monotonic() - started, 3),
@@ -168,10 +133,10 @@ def run(run_dir: RunDirectory) -> None:
         settings = run_dir.load_settings()
         choices, notes = choose(pq.read_table(run_dir.predictions, columns=_COLUMNS).to_pydict())
         faces = _faces_at(run_dir, [choice.position for choice in choices])
-        classifier = ExplainedNetwork(load_model(run_dir.model)).probabilities
+        network = ExplainedNetwork(load_model(run_dir.model))
         explanations = []
         for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
-            explanations.append(explain(choice, face, classifier, settings=settings))
+            explanations.append(explain(choice, face, network, settings=settings))
             logger.info("Explained %d of %d: %s, %s", number, len(choices), choice.kind, choice.source)
         record = Explanations(
             regions=settings.lime_regions,
@@ -181,6 +146,7 @@ def run(run_dir: RunDirectory) -> None:
             kernel_width=settings.lime_kernel_width,
             seed=settings.seed,
             explanations=tuple(explanations),
+            shuffled=check_shuffled(network, faces, [e.for_predicted for e in explanations], settings=settings),
             notes=tuple(notes),
         )
         _save_maps(run_dir, faces, record, settings)

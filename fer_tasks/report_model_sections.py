@@ -7,7 +7,7 @@ from typing import Any
 
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.evaluation import Evaluation
-from fer_tasks.explanation import Explanation, Explanations, Surrogate
+from fer_tasks.explanation import Explanation, Explanations
 from fer_tasks.face_regions import region_path
 from fer_tasks.report_charts import line_chart, reliability_chart
 from fer_tasks.report_page import (
@@ -22,7 +22,8 @@ from fer_tasks.report_page import (
     WeightMap,
 )
 from fer_tasks.report_pictures import clipped, face_picture
-from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent
+from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent, signed
+from fer_tasks.surrogates import Surrogate
 from fer_tasks.training_history import History
 
 
@@ -115,11 +116,30 @@ def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> Expla
         fill=record.fill,
         samples=record.samples,
         seed=record.seed,
+        facts=_explanation_facts(record),
         pairs=tuple(
             ExplainedPair(emotion, explained.get((emotion, "hit")), explained.get((emotion, "mistake")))
             for emotion in EMOTIONS
         ),
     )
+
+
+def _explanation_facts(record: Explanations) -> tuple[tuple[str, str], ...]:
+    """How many of the pictures are reliable, and the check with shuffled weights."""
+    shown = [s for item in record.explanations for s in (item.for_predicted, item.for_true) if s is not None]
+    if not shown:
+        return ()
+    reliable = sum(surrogate.evidence.is_reliable for surrogate in shown)
+    gradients = statistics.mean(surrogate.evidence.gradient_agreement for surrogate in shown)
+    facts = [
+        ("Reliable explanations", f"{reliable} of {len(shown)}"),
+        ("Agreement with integrated gradients (rank correlation)", decimal(gradients, 2)),
+    ]
+    if record.shuffled:
+        told = "differs, as it should" if record.shuffled.has_passed else "too alike: these pictures show no learning"
+        correlation = decimal(record.shuffled.rank_correlation, 2)
+        facts.append(("The network with shuffled weights (rank correlation)", f"{correlation}, {told}"))
+    return tuple(facts)
 
 
 def _matrix_row(counts: Sequence[int]) -> tuple[Cell, ...]:
@@ -142,11 +162,15 @@ def _explained(item: Explanation, face: Any, segments: Any) -> ExplainedFace:
 
 def _weight_map(surrogate: Surrogate, paths: Sequence[str], names: Sequence[str]) -> WeightMap:
     strongest = max(map(abs, surrogate.weights), default=0.0) or 1.0
+    evidence = surrogate.evidence
+    stable = percent(evidence.top5_overlap)
+    gain = (evidence.insertion - evidence.deletion) / 2  # strongest regions first rather than last; chance gives 0
     return WeightMap(
         emotion=surrogate.emotion,
         probability=surrogate.probability,
         prediction=surrogate.prediction,
-        r2=surrogate.r2,
+        evidence=f"R² {decimal(evidence.held_out_r2, 2)}, stable {stable}, order {signed(gain)}",
+        doubts=evidence.doubts,
         regions=tuple(
             MapRegion(path, name, weight, abs(weight) / strongest)
             for path, name, weight in zip(paths, names, surrogate.weights, strict=True)

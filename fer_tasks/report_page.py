@@ -110,7 +110,7 @@ class TrainingSection:
 
 @dataclass(frozen=True)
 class MapRegion:
-    """SVG path in the 48 x 48 face, name, weight, and its strength in 0..1 against the strongest of the map."""
+    """SVG path in the 48 x 48 face, and the weight's strength in 0..1 against the strongest of the map."""
 
     path: str
     name: str
@@ -120,10 +120,13 @@ class MapRegion:
 
 @dataclass(frozen=True)
 class WeightMap:
+    """evidence: in words. doubts: why it is drawn grey; none for a reliable one."""
+
     emotion: str
     probability: float
     prediction: float
-    r2: float
+    evidence: str
+    doubts: tuple[str, ...]
     regions: tuple[MapRegion, ...]
 
 
@@ -152,6 +155,7 @@ class ExplanationSection:
     fill: str
     samples: int
     seed: int
+    facts: tuple[tuple[str, str], ...]
     pairs: tuple[ExplainedPair, ...]
 
 

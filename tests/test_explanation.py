@@ -12,23 +12,34 @@ import pytest
 from fer_tasks import explanation
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import ReportError
-from fer_tasks.explanation import Explanations, choose, explain, surrogates
-from fer_tasks.face_regions import grid_segments
+from fer_tasks.explanation import Explanations, choose, explain
+from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.settings import RunSettings
+from fer_tasks.surrogates import Surrogate, surrogates
 
 HAPPY, SURPRISE = 3, 5
-SEGMENTS = grid_segments(6)
 SETTINGS = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=3)
 
 
-def mouth_classifier(faces: np.ndarray) -> np.ndarray:
+class MouthNetwork:
     """P(happy) is the brightness of rows 32-39, columns 16-31: squares (4, 2) and (4, 3) of a 6 x 6 grid."""
-    assert faces.shape[1:] == (48, 48, 1)
-    assert faces.dtype == np.float32
-    probabilities = np.zeros((len(faces), 7), np.float32)
-    probabilities[:, HAPPY] = faces[:, 32:40, 16:32, 0].mean(axis=(1, 2))
-    probabilities[:, SURPRISE] = 1 - probabilities[:, HAPPY]
-    return probabilities
+
+    def probabilities(self, faces: np.ndarray) -> np.ndarray:
+        assert faces.shape[1:] == (48, 48, 1)
+        assert faces.dtype == np.float32
+        probabilities = np.zeros((len(faces), 7), np.float32)
+        probabilities[:, HAPPY] = faces[:, 32:40, 16:32, 0].mean(axis=(1, 2))
+        probabilities[:, SURPRISE] = 1 - probabilities[:, HAPPY]
+        return probabilities
+
+    def gradients(self, faces: np.ndarray, label: int) -> np.ndarray:
+        slopes = np.zeros_like(faces)
+        slopes[:, 32:40, 16:32] = {HAPPY: 1 / 128, SURPRISE: -1 / 128}[label]
+        return slopes
+
+
+def explained(face: np.ndarray, labels: list[int], settings: RunSettings = SETTINGS) -> list[Surrogate]:
+    return surrogates(Neighbourhood.of(face, MouthNetwork(), settings), labels, settings=settings)
 
 
 def bright_face() -> np.ndarray:
@@ -36,7 +47,7 @@ def bright_face() -> np.ndarray:
 
 
 def test_weights_name_the_deciding_squares() -> None:
-    (happy,) = surrogates(bright_face(), SEGMENTS, mouth_classifier, [HAPPY], settings=SETTINGS)
+    (happy,) = explained(bright_face(), [HAPPY])
     weights = np.array(happy.weights).reshape(6, 6)
     deciding = {(4, 2), (4, 3)}
     assert {tuple(divmod(int(i), 6)) for i in np.argsort(-weights, axis=None)[:2]} == deciding
@@ -47,25 +58,27 @@ def test_weights_name_the_deciding_squares() -> None:
     assert happy.probability == pytest.approx(0.8, abs=1e-6)
     assert happy.prediction == pytest.approx(0.8, abs=0.03)
     assert happy.r2 > 0.97
+    assert happy.evidence.held_out_r2 > 0.95
+    assert happy.evidence.is_reliable is (happy.evidence.doubts == ())
 
 
 def test_opposite_emotion_gets_opposite_weights() -> None:
-    happy, surprise = surrogates(bright_face(), SEGMENTS, mouth_classifier, [HAPPY, SURPRISE], settings=SETTINGS)
+    happy, surprise = explained(bright_face(), [HAPPY, SURPRISE])
     assert (happy.emotion, surprise.emotion) == ("happy", "surprise")
     np.testing.assert_allclose(np.array(happy.weights), -np.array(surprise.weights), atol=1e-6)
 
 
 def test_same_seed_same_weights_and_another_seed_others() -> None:
     face = np.random.default_rng(0).random((48, 48), np.float32)
-    first = surrogates(face, SEGMENTS, mouth_classifier, [HAPPY], settings=SETTINGS)
-    surrogates(bright_face(), SEGMENTS, mouth_classifier, [HAPPY], settings=SETTINGS)
-    assert surrogates(face, SEGMENTS, mouth_classifier, [HAPPY], settings=SETTINGS) == first
+    first = explained(face, [HAPPY])
+    explained(bright_face(), [HAPPY])
+    assert explained(face, [HAPPY]) == first
     other = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=4)
-    assert surrogates(face, SEGMENTS, mouth_classifier, [HAPPY], settings=other) != first
+    assert explained(face, [HAPPY], other) != first
 
 
 def test_nothing_is_drawn_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    surrogates(bright_face(), SEGMENTS, mouth_classifier, [HAPPY], settings=SETTINGS)
+    explained(bright_face(), [HAPPY])
     assert capfd.readouterr() == ("", "")
 
 
@@ -103,14 +116,14 @@ def test_choose_takes_the_most_confident_hit_and_mistake_an_emotion() -> None:
 
 def test_a_mistake_is_explained_for_both_emotions() -> None:
     choices, _ = choose(predictions((SURPRISE, HAPPY, 0.8)))
-    explained = explain(choices[0], bright_face(), mouth_classifier, settings=SETTINGS)
-    assert (explained.true, explained.predicted, explained.kind) == ("surprise", "happy", "mistake")
-    assert explained.for_predicted.emotion == "happy"
-    assert explained.for_predicted.weights[4 * 6 + 2] > 0.3
-    assert explained.for_true is not None
-    assert explained.for_true.emotion == "surprise"
-    assert explained.for_true.probability == pytest.approx(0.2, abs=1e-6)
-    assert explained.for_true.weights[4 * 6 + 2] < -0.3
+    item = explain(choices[0], bright_face(), MouthNetwork(), settings=SETTINGS)
+    assert (item.true, item.predicted, item.kind) == ("surprise", "happy", "mistake")
+    assert item.for_predicted.emotion == "happy"
+    assert item.for_predicted.weights[4 * 6 + 2] > 0.3
+    assert item.for_true is not None
+    assert item.for_true.emotion == "surprise"
+    assert item.for_true.probability == pytest.approx(0.2, abs=1e-6)
+    assert item.for_true.weights[4 * 6 + 2] < -0.3
 
 
 def write_run(run_dir: Any, *, positions: list[int]) -> np.ndarray:
@@ -157,6 +170,9 @@ def test_run_explains_a_real_keras_model(make_run: Any) -> None:
     assert (hit.kind, hit.position, hit.true, hit.predicted) == ("hit", 10, "happy", "happy")
     assert (mistake.kind, mistake.position, mistake.true, mistake.predicted) == ("mistake", 11, "happy", "sad")
     assert hit.for_true is None
+    assert record.shuffled is not None
+    assert record.shuffled.num_faces == 2
+    assert hit.for_predicted.evidence.gradient_agreement > 0
     weights = np.array(hit.for_predicted.weights)
     assert {int(i) for i in np.argsort(-weights, axis=None)[:2]} == {4 * 6 + 2, 4 * 6 + 3}
     assert hit.for_predicted.probability == pytest.approx(np.exp(3) / (np.exp(3) + 1), abs=0.001)
@@ -169,7 +185,7 @@ def test_run_explains_a_real_keras_model(make_run: Any) -> None:
         assert np.isfinite(maps["true_weights"][1]).all()
     assert run_dir.attempts("explain_predictions")[-1].status == "succeeded"
     assert set(json.loads(Path(run_dir.explanations_json).read_text())["explanations"][0]["for_predicted"]) == {
-        "emotion", "probability", "prediction", "r2", "weights",
+        "emotion", "probability", "prediction", "r2", "weights", "evidence",
     }  # fmt: skip
     assert all(item.true in EMOTIONS for item in record.explanations)
 
