@@ -69,6 +69,7 @@ class Explanations:
     grid: int
     fill: str
     samples: int
+    design: str
     kernel_width: float
     seed: int
     explanations: tuple[Explanation, ...]
@@ -143,6 +144,7 @@ def run(run_dir: RunDirectory) -> None:
             grid=settings.lime_grid,
             fill=settings.lime_fill,
             samples=settings.lime_samples,
+            design=settings.lime_design,
             kernel_width=settings.lime_kernel_width,
             seed=settings.seed,
             explanations=tuple(explanations),

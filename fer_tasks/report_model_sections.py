@@ -112,10 +112,8 @@ def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> Expla
         "face": "parts of the face",
     }
     return ExplanationSection(
-        regions=cuts[record.regions],
-        fill=record.fill,
-        samples=record.samples,
-        seed=record.seed,
+        method=f"{grouped(record.samples)} copies of a face with some {cuts[record.regions]} switched off "
+        f"(sampling: {record.design}; fill: {record.fill}; seed {record.seed})",
         facts=_explanation_facts(record),
         pairs=tuple(
             ExplainedPair(emotion, explained.get((emotion, "hit")), explained.get((emotion, "mistake")))

@@ -151,10 +151,7 @@ class ExplainedPair:
 
 @dataclass(frozen=True)
 class ExplanationSection:
-    regions: str
-    fill: str
-    samples: int
-    seed: int
+    method: str
     facts: tuple[tuple[str, str], ...]
     pairs: tuple[ExplainedPair, ...]
 

@@ -8,8 +8,9 @@ import numpy as np
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.explained_network import ExplainedNetwork
 from fer_tasks.lime_evidence import Evidence, gather, random_order_areas, rank_correlation
-from fer_tasks.lime_surrogate import LinearFit, Masks, Weights, fit, proximity, r_squared, random_masks
+from fer_tasks.lime_surrogate import LinearFit, Masks, Weights, fit, proximity, r_squared
 from fer_tasks.neighbourhood import FloatArray, Neighbourhood
+from fer_tasks.sampling_designs import draw_masks
 from fer_tasks.settings import RunSettings
 
 MAX_SHUFFLED_CORRELATION = 0.3
@@ -89,7 +90,8 @@ def check_shuffled(
 
 def _sample(around: Neighbourhood, settings: RunSettings, number: int) -> tuple[Masks, FloatArray]:
     """The copies of the run's seed, for number 0, or of another one, and what the network says of them."""
-    masks = random_masks(settings.lime_samples, around.num_regions, seed=settings.seed + number)
+    seed = settings.seed + number
+    masks = draw_masks(settings.lime_design, settings.lime_samples, around.num_regions, seed=seed)
     return masks, around.ask(masks)
 
 

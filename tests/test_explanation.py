@@ -165,7 +165,7 @@ def test_run_explains_a_real_keras_model(make_run: Any) -> None:
 
     record = run_dir.load_json(run_dir.explanations_json, Explanations)
     assert (record.regions, record.grid, record.samples, record.seed, record.fill) == ("grid", 6, 200, 5, "zero")
-    assert record.kernel_width == 0.25
+    assert (record.kernel_width, record.design) == (0.25, "hadamard")
     hit, mistake = record.explanations
     assert (hit.kind, hit.position, hit.true, hit.predicted) == ("hit", 10, "happy", "happy")
     assert (mistake.kind, mistake.position, mistake.true, mistake.predicted) == ("mistake", 11, "happy", "sad")

@@ -268,6 +268,7 @@ def write_explanations(run_dir: RunDirectory) -> None:
     record = {
         "regions": "face",
         "grid": 6,
+        "design": "hadamard",
         "kernel_width": 0.25,
         "fill": "mean",
         "samples": 1000,
@@ -393,7 +394,7 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "chosen: 3",
         "Mistaken for sad",
         "sad 81.0% stand-in 79.0% R² 0.93, stable 75.0%, order +0.200",
-        "1,000 copies of a face with random parts of the face switched off (fill: mean; seed 7).",
+        "1,000 copies of a face with some parts of the face switched off (sampling: hadamard; fill: mean; seed 7).",
         "mouth: +0.500",
         "nose: −0.250",
         "happy 12.0% stand-in 79.0% R² 0.12, stable 75.0%, order +0.200 Unreliable: its R² is <low>; no seed agrees.",
