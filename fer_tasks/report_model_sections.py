@@ -131,7 +131,7 @@ def _explanation_facts(record: Explanations) -> tuple[tuple[str, str], ...]:
     gradients = statistics.mean(surrogate.evidence.gradient_agreement for surrogate in shown)
     facts = [
         ("Reliable explanations", f"{reliable} of {len(shown)}"),
-        ("Agreement with integrated gradients (rank correlation)", decimal(gradients, 2)),
+        ("Agreement with integrated gradients (correlation)", decimal(gradients, 2)),
     ]
     if record.shuffled:
         told = "differs, as it should" if record.shuffled.has_passed else "too alike: these pictures show no learning"

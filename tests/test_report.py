@@ -256,7 +256,14 @@ def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
 def write_explanations(run_dir: RunDirectory) -> None:
     weights = [0.5, -0.25, 0.0]
     surrogate = {"emotion": "sad", "probability": 0.81, "prediction": 0.79, "r2": 0.97, "weights": weights}
-    sure = {"held_out_r2": 0.93, "top5_overlap": 0.75, "rank_correlation": 0.9, "deletion": 0.2, "insertion": 0.6}
+    sure = {
+        "held_out_r2": 0.93,
+        "top5_overlap": 0.75,
+        "rank_correlation": 0.9,
+        "weight_correlation": 0.95,
+        "deletion": 0.2,
+        "insertion": 0.6,
+    }
     sure |= {"random_order": 0.4, "gradient_agreement": 0.7, "is_reliable": True, "doubts": []}
     surrogate["evidence"] = sure
     unsure = sure | {"held_out_r2": 0.12, "is_reliable": False, "doubts": ["its R² is <low>", "no seed agrees"]}
@@ -399,7 +406,7 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "nose: −0.250",
         "happy 12.0% stand-in 79.0% R² 0.12, stable 75.0%, order +0.200 Unreliable: its R² is <low>; no seed agrees.",
         "Reliable explanations 1 of 2",
-        "Agreement with integrated gradients (rank correlation) 0.70",
+        "Agreement with integrated gradients (correlation) 0.70",
         "The network with shuffled weights (rank correlation) 0.04, differs, as it should",
         "of 6 images, 2 cannot be used and 1 are left out of training.",
         "warned Expectation readable.",
