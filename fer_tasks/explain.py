@@ -96,7 +96,8 @@ def draw(around: Neighbourhood, surrogate: Surrogate) -> NDArray[np.uint8]:
     if not surrogate.evidence.is_reliable:
         overlaid = np.repeat(overlaid.mean(axis=-1, keepdims=True), 3, axis=-1)
     both = np.rint(np.concatenate([grey, overlaid], axis=1)).astype(np.uint8)
-    return both.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+    enlarged: NDArray[np.uint8] = both.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+    return enlarged
 
 
 def write_png(picture: NDArray[np.uint8], path: Path) -> None:
