@@ -39,6 +39,9 @@ in studies/<name>/trials/<number>/ and leave settings.json and history.json ther
 
 The two lists are quarantine.parquet and exclusions.parquet.
 
+explanations.json holds for each explained face the regions' weights and the evidence for them (lime_evidence), and for
+the run a check with shuffled weights (surrogates). Its .npz holds images, regions and weights as arrays.
+
 The faces of the test split are read by evaluate_model and what comes after it, never before.
 
 Tables (Parquet)

@@ -1,12 +1,9 @@
-"""explain_predictions: which squares of a face decided, by LIME, for the most confident hit and mistake an emotion."""
+"""explain_predictions: which regions of a face decided, by LIME, for the most confident hit and mistake an emotion."""
 
-import contextlib
-import io
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,17 +12,18 @@ from numpy.typing import NDArray
 from fer_tasks.dataset import load_split
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
-from fer_tasks.model import load_model, predict_probabilities
+from fer_tasks.explained_network import ExplainedNetwork, Network
+from fer_tasks.face_regions import face_segments, region_names
+from fer_tasks.model import load_model
+from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.surrogates import ShuffledCheck, Surrogate, check_shuffled, surrogates
 
 logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
-Classifier = Callable[[FloatArray], FloatArray]
-"""faces: float32 (n, 48, 48, 1) in [0, 1] -> probabilities: float32 (n, 7), columns in EMOTIONS order."""
 
-_BATCH_SIZE = 512  # lime's own 10 would make a hundred model calls an image
 _COLUMNS = ["position", "image_id", "source", "label", "predicted", "confidence"]
 
 
@@ -42,23 +40,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Surrogate:
-    """LIME's linear stand-in for one emotion's probability around one face.
-
-    weights: grid x grid, row by row from the top left; positive where showing the square raises the probability.
-    prediction: what the stand-in says for the whole face. r2: its fit over the disturbed copies, at most 1.
-    """
-
-    emotion: str
-    probability: float
-    prediction: float
-    r2: float
-    weights: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
 class Explanation:
-    """One face with the stand-in for the predicted emotion and, for a mistake, also the one for the true emotion."""
+    """One face with the stand-in for the predicted emotion and, for a mistake, also the one for the true emotion.
+
+    region_names: of the face's regions, in the order of their weights.
+    """
 
     kind: Literal["hit", "mistake"]
     position: int
@@ -66,6 +52,7 @@ class Explanation:
     source: str
     true: str
     predicted: str
+    region_names: tuple[str, ...]
     for_predicted: Surrogate
     for_true: Surrogate | None
     seconds: float
@@ -73,13 +60,20 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Explanations:
-    """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there."""
+    """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there.
 
+    shuffled: the check that a network which has learned nothing is explained otherwise; None without an explanation.
+    """
+
+    regions: str
     grid: int
     fill: str
     samples: int
+    design: str
+    kernel_width: float
     seed: int
     explanations: tuple[Explanation, ...]
+    shuffled: ShuffledCheck | None
     notes: tuple[str, ...]
 
 
@@ -107,86 +101,12 @@ def choose(predictions: Mapping[str, list[Any]]) -> tuple[list[Choice], list[str
     return [best[key] for key in sorted(best, key=lambda key: (key[0], not key[1]))], notes
 
 
-def grid_segments(grid: int) -> NDArray[np.int64]:
-    """int64 (48, 48): the number of each pixel's square, row by row from the top left, grid x grid in all."""
-    band = np.arange(IMAGE_SIDE) * grid // IMAGE_SIDE
-    return band[:, None] * grid + band[None, :]
-
-
-def filled(face: FloatArray, segments: NDArray[np.int64], fill: str) -> FloatArray:
-    """The face with every square switched off: float32 (48, 48). fill: `mean` of the square, `blur`, or `zero`."""
-    if fill == "zero":
-        return np.zeros_like(face)
-    if fill == "blur":
-        import cv2
-
-        return np.asarray(cv2.GaussianBlur(face, (0, 0), sigmaX=face.shape[0] / 8), np.float32)
-    means = np.bincount(segments.ravel(), face.ravel()) / np.bincount(segments.ravel())
-    return means[segments].astype(np.float32)
-
-
-def surrogates(
-    face: FloatArray, classifier: Classifier, labels: list[int], *, settings: RunSettings
-) -> list[Surrogate]:
-    """LIME's linear stand-ins for the probabilities of `labels` around one face, all from the same disturbed copies.
-
-    face: float32 (48, 48) in [0, 1]. Deterministic for equal settings and classifier: the explainer is a new one for
-    each face, since its random state moves on with every use.
-    """
-    from lime.lime_image import LimeImageExplainer
-    from sklearn.metrics import pairwise_distances
-
-    explainer = LimeImageExplainer(random_state=settings.seed)
-    squares_on, probabilities = _disturbed_copies(face, classifier, explainer, settings)
-    distances = pairwise_distances(squares_on, squares_on[:1], metric="cosine").ravel()
-
-    def fit(label: int) -> Surrogate:
-        _, weights, r2, prediction = explainer.base.explain_instance_with_data(
-            squares_on, probabilities, distances, label, squares_on.shape[1], feature_selection="none"
-        )
-        return Surrogate(
-            emotion=EMOTIONS[label],
-            probability=float(probabilities[0, label]),
-            prediction=float(prediction[0]),
-            r2=float(r2),
-            weights=_in_rows(dict(weights), settings.lime_grid),
-        )
-
-    return [fit(label) for label in labels]
-
-
-def _disturbed_copies(
-    face: FloatArray, classifier: Classifier, explainer: Any, settings: RunSettings
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Which squares each copy shows, int64 0 or 1 (samples, squares), the first copy being the whole face; and what the
-    classifier says to each, float32 (samples, 7)."""
-    segments = grid_segments(settings.lime_grid)
-    with contextlib.redirect_stderr(io.StringIO()):  # lime draws a progress bar that cannot be switched off
-        squares_on, probabilities = explainer.data_labels(
-            _as_colour(face),
-            _as_colour(filled(face, segments, settings.lime_fill)),
-            segments,
-            lambda copies: classifier(copies[..., :1]),
-            settings.lime_samples,
-            batch_size=_BATCH_SIZE,
-        )
-    return squares_on, probabilities
-
-
-def _as_colour(face: FloatArray) -> FloatArray:
-    """float32 (48, 48, 3): lime takes nothing else."""
-    return np.repeat(face[..., None], 3, axis=-1)
-
-
-def _in_rows(weights: dict[int, float], grid: int) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(weights[row * grid + column]) for column in range(grid)) for row in range(grid))
-
-
-def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, settings: RunSettings) -> Explanation:
+def explain(choice: Choice, face: FloatArray, network: Network, *, settings: RunSettings) -> Explanation:
     """Explain the predicted emotion of one chosen face and, where it is a mistake, also its true one."""
     started = time.monotonic()
     labels = [choice.predicted] if choice.kind == "hit" else [choice.predicted, choice.label]
-    for_predicted, *for_true = surrogates(face, classifier, labels, settings=settings)
+    around = Neighbourhood.of(face, network, settings)
+    for_predicted, *for_true = surrogates(around, labels, settings=settings)
     return Explanation(
         kind=choice.kind,
         position=choice.position,
@@ -194,6 +114,7 @@ def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, setting
         source=choice.source,
         true=EMOTIONS[choice.label],
         predicted=EMOTIONS[choice.predicted],
+        region_names=region_names(around.segments, settings),
         for_predicted=for_predicted,
         for_true=for_true[0] if for_true else None,
         seconds=round(time.monotonic() - started, 3),
@@ -203,8 +124,9 @@ def explain(choice: Choice, face: FloatArray, classifier: Classifier, *, setting
 def run(run_dir: RunDirectory) -> None:
     """Choose, explain, and write explanations.json and explanation_maps.npz.
 
-    The npz holds `images` float32 (n, 48, 48), `segments` int64 (48, 48), and `weights` and `true_weights` float64
-    (n, grid, grid), in the order of explanations.json; `true_weights` is NaN for a hit.
+    The npz holds, in the order of explanations.json, `images` float32 (n, 48, 48), `segments` int64 (n, 48, 48), and
+    `weights` and `true_weights` float64 (n, regions). NaN stands where a face has fewer regions than another one, and
+    in `true_weights` of a hit.
     """
     with run_dir.attempt("explain_predictions"):
         import pyarrow.parquet as pq
@@ -212,14 +134,24 @@ def run(run_dir: RunDirectory) -> None:
         settings = run_dir.load_settings()
         choices, notes = choose(pq.read_table(run_dir.predictions, columns=_COLUMNS).to_pydict())
         faces = _faces_at(run_dir, [choice.position for choice in choices])
-        classifier = partial(predict_probabilities, load_model(run_dir.model))
+        network = ExplainedNetwork(load_model(run_dir.model))
         explanations = []
         for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
-            explanations.append(explain(choice, face, classifier, settings=settings))
+            explanations.append(explain(choice, face, network, settings=settings))
             logger.info("Explained %d of %d: %s, %s", number, len(choices), choice.kind, choice.source)
-        asked = (settings.lime_grid, settings.lime_fill, settings.lime_samples, settings.seed)
-        record = Explanations(*asked, explanations=tuple(explanations), notes=tuple(notes))
-        _save_maps(run_dir, faces, record)
+        record = Explanations(
+            regions=settings.lime_regions,
+            grid=settings.lime_grid,
+            fill=settings.lime_fill,
+            samples=settings.lime_samples,
+            design=settings.lime_design,
+            kernel_width=settings.lime_kernel_width,
+            seed=settings.seed,
+            explanations=tuple(explanations),
+            shuffled=check_shuffled(network, faces, [e.for_predicted for e in explanations], settings=settings),
+            notes=tuple(notes),
+        )
+        _save_maps(run_dir, faces, record, settings)
         run_dir.save_json(run_dir.explanations_json, record)
 
 
@@ -236,14 +168,24 @@ def _faces_at(run_dir: RunDirectory, positions: list[int]) -> FloatArray:
     return test.pixels[[row_of[position] for position in positions], :, :, 0]
 
 
-def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations) -> None:
-    unknown = np.full((record.grid, record.grid), np.nan)
+def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations, settings: RunSettings) -> None:
     items = record.explanations
+    num_regions = max((len(item.region_names) for item in items), default=0)
+    segments = np.array([face_segments(face, settings) for face in faces], np.int64)
     with run_dir.replacing(run_dir.explanation_maps) as temporary:
         np.savez_compressed(
             temporary,
             images=faces,
-            segments=grid_segments(record.grid),
-            weights=np.array([item.for_predicted.weights for item in items]),
-            true_weights=np.array([item.for_true.weights if item.for_true else unknown for item in items]),
+            segments=segments.reshape(-1, IMAGE_SIDE, IMAGE_SIDE),
+            weights=_rows([item.for_predicted for item in items], num_regions),
+            true_weights=_rows([item.for_true for item in items], num_regions),
         )
+
+
+def _rows(surrogates: list[Surrogate | None], num_regions: int) -> NDArray[np.float64]:
+    """float64 (n, num_regions): the weights, NaN where there are none."""
+    rows = np.full((len(surrogates), num_regions), np.nan)
+    for row, surrogate in zip(rows, surrogates, strict=True):
+        if surrogate is not None:
+            row[: len(surrogate.weights)] = surrogate.weights
+    return rows

@@ -1,14 +1,14 @@
 """The records of training, evaluation and explanation turned into sections of the report."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
+from fer_tasks.emotions import EMOTIONS
 from fer_tasks.evaluation import Evaluation
-from fer_tasks.explanation import Explanation, Explanations, Surrogate
+from fer_tasks.explanation import Explanation, Explanations
+from fer_tasks.face_regions import region_path
 from fer_tasks.report_charts import line_chart, reliability_chart
 from fer_tasks.report_page import (
     Cell,
@@ -17,12 +17,13 @@ from fer_tasks.report_page import (
     ExplainedFace,
     ExplainedPair,
     ExplanationSection,
-    MapSquare,
+    MapRegion,
     TrainingSection,
     WeightMap,
 )
 from fer_tasks.report_pictures import clipped, face_picture
-from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent
+from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent, signed
+from fer_tasks.surrogates import Surrogate
 from fer_tasks.training_history import History
 
 
@@ -102,14 +103,18 @@ def _training_told(history: History) -> str:
 def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> ExplanationSection:
     """faces: the arrays of explanation_maps.npz. Raises KeyError or ValueError where they do not fit the record."""
     explained = {
-        (item.true, item.kind): _explained(item, face, record.grid)
-        for item, face in zip(record.explanations, faces["images"], strict=True)
+        (item.true, item.kind): _explained(item, face, segments)
+        for item, face, segments in zip(record.explanations, faces["images"], faces["segments"], strict=True)
+    }
+    cuts = {
+        "grid": f"squares of a {record.grid} x {record.grid} grid",
+        "slic": "patches of like brightness",
+        "face": "parts of the face",
     }
     return ExplanationSection(
-        grid=record.grid,
-        fill=record.fill,
-        samples=record.samples,
-        seed=record.seed,
+        method=f"{grouped(record.samples)} copies of a face with some {cuts[record.regions]} switched off "
+        f"(sampling: {record.design}; fill: {record.fill}; seed {record.seed})",
+        facts=_explanation_facts(record),
         pairs=tuple(
             ExplainedPair(emotion, explained.get((emotion, "hit")), explained.get((emotion, "mistake")))
             for emotion in EMOTIONS
@@ -117,41 +122,55 @@ def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> Expla
     )
 
 
+def _explanation_facts(record: Explanations) -> tuple[tuple[str, str], ...]:
+    """How many of the pictures are reliable, and the check with shuffled weights."""
+    shown = [s for item in record.explanations for s in (item.for_predicted, item.for_true) if s is not None]
+    if not shown:
+        return ()
+    reliable = sum(surrogate.evidence.is_reliable for surrogate in shown)
+    gradients = statistics.mean(surrogate.evidence.gradient_agreement for surrogate in shown)
+    facts = [
+        ("Reliable explanations", f"{reliable} of {len(shown)}"),
+        ("Agreement with integrated gradients (correlation)", decimal(gradients, 2)),
+    ]
+    if record.shuffled:
+        told = "differs, as it should" if record.shuffled.has_passed else "too alike: these pictures show no learning"
+        correlation = decimal(record.shuffled.rank_correlation, 2)
+        facts.append(("The network with shuffled weights (rank correlation)", f"{correlation}, {told}"))
+    return tuple(facts)
+
+
 def _matrix_row(counts: Sequence[int]) -> tuple[Cell, ...]:
     whole = sum(counts)
     return tuple(Cell(count, count / whole if whole else 0.0) for count in counts)
 
 
-def _explained(item: Explanation, face: Any, grid: int) -> ExplainedFace:
+def _explained(item: Explanation, face: Any, segments: Any) -> ExplainedFace:
     surrogates = [item.for_predicted, *([item.for_true] if item.for_true else [])]
+    paths = [region_path(segments, region) for region in range(len(item.region_names))]
     return ExplainedFace(
         kind=item.kind,
         source=clipped(item.source),
         true=item.true,
         predicted=item.predicted,
         picture=face_picture(face),
-        maps=tuple(_weight_map(surrogate, grid) for surrogate in surrogates),
+        maps=tuple(_weight_map(surrogate, paths, item.region_names) for surrogate in surrogates),
     )
 
 
-def _weight_map(surrogate: Surrogate, grid: int) -> WeightMap:
-    edges = [math.ceil(index * IMAGE_SIDE / grid) for index in range(grid + 1)]
-    strongest = max((abs(weight) for row in surrogate.weights for weight in row), default=0.0) or 1.0
+def _weight_map(surrogate: Surrogate, paths: Sequence[str], names: Sequence[str]) -> WeightMap:
+    strongest = max(map(abs, surrogate.weights), default=0.0) or 1.0
+    evidence = surrogate.evidence
+    stable = percent(evidence.top5_overlap)
+    gain = (evidence.insertion - evidence.deletion) / 2  # strongest regions first rather than last; chance gives 0
     return WeightMap(
         emotion=surrogate.emotion,
         probability=surrogate.probability,
         prediction=surrogate.prediction,
-        r2=surrogate.r2,
-        squares=tuple(
-            MapSquare(
-                x=edges[x],
-                y=edges[y],
-                width=edges[x + 1] - edges[x],
-                height=edges[y + 1] - edges[y],
-                weight=weight,
-                strength=abs(weight) / strongest,
-            )
-            for y, row in enumerate(surrogate.weights)
-            for x, weight in enumerate(row)
+        evidence=f"R² {decimal(evidence.held_out_r2, 2)}, stable {stable}, order {signed(gain)}",
+        doubts=evidence.doubts,
+        regions=tuple(
+            MapRegion(path, name, weight, abs(weight) / strongest)
+            for path, name, weight in zip(paths, names, surrogate.weights, strict=True)
         ),
     )

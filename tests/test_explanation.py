@@ -12,21 +12,34 @@ import pytest
 from fer_tasks import explanation
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import ReportError
-from fer_tasks.explanation import Explanations, choose, explain, filled, grid_segments, surrogates
+from fer_tasks.explanation import Explanations, choose, explain
+from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.settings import RunSettings
+from fer_tasks.surrogates import Surrogate, surrogates
 
 HAPPY, SURPRISE = 3, 5
 SETTINGS = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=3)
 
 
-def mouth_classifier(faces: np.ndarray) -> np.ndarray:
+class MouthNetwork:
     """P(happy) is the brightness of rows 32-39, columns 16-31: squares (4, 2) and (4, 3) of a 6 x 6 grid."""
-    assert faces.shape[1:] == (48, 48, 1)
-    assert faces.dtype == np.float32
-    probabilities = np.zeros((len(faces), 7), np.float32)
-    probabilities[:, HAPPY] = faces[:, 32:40, 16:32, 0].mean(axis=(1, 2))
-    probabilities[:, SURPRISE] = 1 - probabilities[:, HAPPY]
-    return probabilities
+
+    def probabilities(self, faces: np.ndarray) -> np.ndarray:
+        assert faces.shape[1:] == (48, 48, 1)
+        assert faces.dtype == np.float32
+        probabilities = np.zeros((len(faces), 7), np.float32)
+        probabilities[:, HAPPY] = faces[:, 32:40, 16:32, 0].mean(axis=(1, 2))
+        probabilities[:, SURPRISE] = 1 - probabilities[:, HAPPY]
+        return probabilities
+
+    def gradients(self, faces: np.ndarray, label: int) -> np.ndarray:
+        slopes = np.zeros_like(faces)
+        slopes[:, 32:40, 16:32] = {HAPPY: 1 / 128, SURPRISE: -1 / 128}[label]
+        return slopes
+
+
+def explained(face: np.ndarray, labels: list[int], settings: RunSettings = SETTINGS) -> list[Surrogate]:
+    return surrogates(Neighbourhood.of(face, MouthNetwork(), settings), labels, settings=settings)
 
 
 def bright_face() -> np.ndarray:
@@ -34,8 +47,8 @@ def bright_face() -> np.ndarray:
 
 
 def test_weights_name_the_deciding_squares() -> None:
-    (happy,) = surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
-    weights = np.array(happy.weights)
+    (happy,) = explained(bright_face(), [HAPPY])
+    weights = np.array(happy.weights).reshape(6, 6)
     deciding = {(4, 2), (4, 3)}
     assert {tuple(divmod(int(i), 6)) for i in np.argsort(-weights, axis=None)[:2]} == deciding
     assert weights[4, 2] == pytest.approx(0.4, abs=0.05)  # half of the brightness 0.8 lies in each square
@@ -45,47 +58,28 @@ def test_weights_name_the_deciding_squares() -> None:
     assert happy.probability == pytest.approx(0.8, abs=1e-6)
     assert happy.prediction == pytest.approx(0.8, abs=0.03)
     assert happy.r2 > 0.97
+    assert happy.evidence.held_out_r2 > 0.95
+    assert happy.evidence.is_reliable is (happy.evidence.doubts == ())
 
 
 def test_opposite_emotion_gets_opposite_weights() -> None:
-    happy, surprise = surrogates(bright_face(), mouth_classifier, [HAPPY, SURPRISE], settings=SETTINGS)
+    happy, surprise = explained(bright_face(), [HAPPY, SURPRISE])
     assert (happy.emotion, surprise.emotion) == ("happy", "surprise")
     np.testing.assert_allclose(np.array(happy.weights), -np.array(surprise.weights), atol=1e-6)
 
 
 def test_same_seed_same_weights_and_another_seed_others() -> None:
     face = np.random.default_rng(0).random((48, 48), np.float32)
-    first = surrogates(face, mouth_classifier, [HAPPY], settings=SETTINGS)
-    surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
-    assert surrogates(face, mouth_classifier, [HAPPY], settings=SETTINGS) == first
+    first = explained(face, [HAPPY])
+    explained(bright_face(), [HAPPY])
+    assert explained(face, [HAPPY]) == first
     other = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=4)
-    assert surrogates(face, mouth_classifier, [HAPPY], settings=other) != first
+    assert explained(face, [HAPPY], other) != first
 
 
 def test_nothing_is_drawn_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    surrogates(bright_face(), mouth_classifier, [HAPPY], settings=SETTINGS)
+    explained(bright_face(), [HAPPY])
     assert capfd.readouterr() == ("", "")
-
-
-def test_grid_segments_cover_the_face_also_where_48_is_no_multiple() -> None:
-    assert grid_segments(6)[8:16, 40:48].tolist() == [[11] * 8] * 8
-    segments = grid_segments(5)
-    assert segments.shape == (48, 48)
-    assert np.unique(segments).tolist() == list(range(25))
-    assert set(np.bincount(segments.ravel()).tolist()) <= {81, 90, 100}
-
-
-def test_fills() -> None:
-    face = np.zeros((48, 48), np.float32)
-    face[:8, :4] = 1.0  # half of square 0
-    segments = grid_segments(6)
-    mean = filled(face, segments, "mean")
-    assert mean[0, 0] == mean[7, 7] == 0.5
-    assert mean[8:, :].max() == 0.0
-    assert filled(face, segments, "zero").max() == 0.0
-    blurred = filled(face, segments, "blur")
-    assert blurred.dtype == np.float32
-    assert 0.0 < blurred[0, 6] < blurred[0, 0] < 1.0
 
 
 def predictions(*rows: tuple[int, int, float]) -> dict[str, list[Any]]:
@@ -122,14 +116,14 @@ def test_choose_takes_the_most_confident_hit_and_mistake_an_emotion() -> None:
 
 def test_a_mistake_is_explained_for_both_emotions() -> None:
     choices, _ = choose(predictions((SURPRISE, HAPPY, 0.8)))
-    explained = explain(choices[0], bright_face(), mouth_classifier, settings=SETTINGS)
-    assert (explained.true, explained.predicted, explained.kind) == ("surprise", "happy", "mistake")
-    assert explained.for_predicted.emotion == "happy"
-    assert explained.for_predicted.weights[4][2] > 0.3
-    assert explained.for_true is not None
-    assert explained.for_true.emotion == "surprise"
-    assert explained.for_true.probability == pytest.approx(0.2, abs=1e-6)
-    assert explained.for_true.weights[4][2] < -0.3
+    item = explain(choices[0], bright_face(), MouthNetwork(), settings=SETTINGS)
+    assert (item.true, item.predicted, item.kind) == ("surprise", "happy", "mistake")
+    assert item.for_predicted.emotion == "happy"
+    assert item.for_predicted.weights[4 * 6 + 2] > 0.3
+    assert item.for_true is not None
+    assert item.for_true.emotion == "surprise"
+    assert item.for_true.probability == pytest.approx(0.2, abs=1e-6)
+    assert item.for_true.weights[4 * 6 + 2] < -0.3
 
 
 def write_run(run_dir: Any, *, positions: list[int]) -> np.ndarray:
@@ -170,25 +164,52 @@ def test_run_explains_a_real_keras_model(make_run: Any) -> None:
     explanation.run(run_dir)
 
     record = run_dir.load_json(run_dir.explanations_json, Explanations)
-    assert (record.grid, record.samples, record.seed, record.fill) == (6, 200, 5, "zero")
+    assert (record.regions, record.grid, record.samples, record.seed, record.fill) == ("grid", 6, 200, 5, "zero")
+    assert (record.kernel_width, record.design) == (0.25, "hadamard")
     hit, mistake = record.explanations
     assert (hit.kind, hit.position, hit.true, hit.predicted) == ("hit", 10, "happy", "happy")
     assert (mistake.kind, mistake.position, mistake.true, mistake.predicted) == ("mistake", 11, "happy", "sad")
     assert hit.for_true is None
+    assert record.shuffled is not None
+    assert record.shuffled.num_faces == 2
+    assert hit.for_predicted.evidence.gradient_agreement > 0
     weights = np.array(hit.for_predicted.weights)
     assert {int(i) for i in np.argsort(-weights, axis=None)[:2]} == {4 * 6 + 2, 4 * 6 + 3}
     assert hit.for_predicted.probability == pytest.approx(np.exp(3) / (np.exp(3) + 1), abs=0.001)
     with np.load(run_dir.explanation_maps) as maps:
         np.testing.assert_array_equal(maps["images"], faces)
         np.testing.assert_array_equal(maps["weights"][0], weights)
-        assert maps["segments"].shape == (48, 48)
+        assert maps["segments"].shape == (2, 48, 48)
+        assert maps["segments"][1, 47, 47] == 35
         assert np.isnan(maps["true_weights"][0]).all()
         assert np.isfinite(maps["true_weights"][1]).all()
     assert run_dir.attempts("explain_predictions")[-1].status == "succeeded"
     assert set(json.loads(Path(run_dir.explanations_json).read_text())["explanations"][0]["for_predicted"]) == {
-        "emotion", "probability", "prediction", "r2", "weights",
+        "emotion", "probability", "prediction", "r2", "weights", "evidence",
     }  # fmt: skip
     assert all(item.true in EMOTIONS for item in record.explanations)
+
+
+def test_the_parts_of_the_face_are_named_and_the_mouth_decides(make_run: Any) -> None:
+    run_dir = make_run(lime_samples=100, lime_fill="zero", lime_regions="face", seed=5)
+    write_run(run_dir, positions=[10, 11])
+    explanation.run(run_dir)
+    record = run_dir.load_json(run_dir.explanations_json, Explanations)
+    hit = record.explanations[0]
+    assert hit.region_names[int(np.argmax(hit.for_predicted.weights))] == "mouth"
+    with np.load(run_dir.explanation_maps) as maps:
+        assert maps["weights"].shape == (2, 11)
+
+
+def test_patches_of_another_number_in_each_face_are_padded(make_run: Any) -> None:
+    run_dir = make_run(lime_samples=100, lime_fill="zero", lime_regions="slic", lime_grid=4, seed=5)
+    write_run(run_dir, positions=[10, 11])
+    explanation.run(run_dir)
+    record = run_dir.load_json(run_dir.explanations_json, Explanations)
+    counts = [len(item.region_names) for item in record.explanations]
+    with np.load(run_dir.explanation_maps) as maps:
+        assert np.isfinite(maps["weights"]).sum(axis=1).tolist() == counts
+        assert [segments.max() + 1 for segments in maps["segments"]] == counts
 
 
 def test_run_refuses_predictions_of_other_faces(make_run: Any) -> None:

@@ -254,21 +254,38 @@ def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
 
 
 def write_explanations(run_dir: RunDirectory) -> None:
-    weights = np.zeros((6, 6))
-    weights[4, 2], weights[0, 0] = 0.5, -0.25
-    surrogate = {"emotion": "sad", "probability": 0.81, "prediction": 0.79, "r2": 0.93, "weights": weights.tolist()}
-    doubtful = surrogate | {"emotion": "happy", "probability": 0.12, "r2": 0.31}
+    weights = [0.5, -0.25, 0.0]
+    surrogate = {"emotion": "sad", "probability": 0.81, "prediction": 0.79, "r2": 0.97, "weights": weights}
+    sure = {
+        "held_out_r2": 0.93,
+        "top5_overlap": 0.75,
+        "rank_correlation": 0.9,
+        "weight_correlation": 0.95,
+        "deletion": 0.2,
+        "insertion": 0.6,
+    }
+    sure |= {"random_order": 0.4, "gradient_agreement": 0.7, "is_reliable": True, "doubts": []}
+    surrogate["evidence"] = sure
+    unsure = sure | {"held_out_r2": 0.12, "is_reliable": False, "doubts": ["its R² is <low>", "no seed agrees"]}
+    doubtful = surrogate | {"emotion": "happy", "probability": 0.12, "evidence": unsure}
     item = {"kind": "mistake", "position": 5, "image_id": "a", "source": NASTY, "true": "happy", "predicted": "sad"}
+    item |= {"region_names": ["mouth", "nose", "background"]}
+    segments = np.full((1, 48, 48), 2)
+    segments[0, 30:40, 12:36], segments[0, 20:30, 18:30] = 0, 1
     record = {
+        "regions": "face",
         "grid": 6,
+        "design": "hadamard",
+        "kernel_width": 0.25,
         "fill": "mean",
         "samples": 1000,
         "seed": 7,
         "explanations": [item | {"for_predicted": surrogate, "for_true": doubtful, "seconds": 0.5}],
+        "shuffled": {"num_faces": 1, "rank_correlation": 0.04, "has_passed": True},
         "notes": [],
     }
     write(run_dir.explanations_json, record)
-    np.savez_compressed(run_dir.explanation_maps, images=np.full((1, 48, 48), 0.5, np.float32))
+    np.savez_compressed(run_dir.explanation_maps, images=np.full((1, 48, 48), 0.5, np.float32), segments=segments)
     finish(run_dir, "explain_predictions")
 
 
@@ -383,8 +400,14 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "resumed at 2",
         "chosen: 3",
         "Mistaken for sad",
-        "sad 81.0% stand-in 79.0% R² 0.93",
-        "happy 12.0% stand-in 79.0% R² 0.31, weak fit",
+        "sad 81.0% stand-in 79.0% R² 0.93, stable 75.0%, order +0.200",
+        "1,000 copies of a face with some parts of the face switched off (sampling: hadamard; fill: mean; seed 7).",
+        "mouth: +0.500",
+        "nose: −0.250",
+        "happy 12.0% stand-in 79.0% R² 0.12, stable 75.0%, order +0.200 Unreliable: its R² is <low>; no seed agrees.",
+        "Reliable explanations 1 of 2",
+        "Agreement with integrated gradients (correlation) 0.70",
+        "The network with shuffled weights (rank correlation) 0.04, differs, as it should",
         "of 6 images, 2 cannot be used and 1 are left out of training.",
         "warned Expectation readable.",
         "Quarantined images (2)",
