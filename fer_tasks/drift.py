@@ -89,8 +89,7 @@ def _of_emotions(subject: str, now: Sequence[int], then: Sequence[int]) -> Drift
     if not sum(now) or not sum(then):
         return None
     index, chance = stability_index(now, then)
-    shares = (tuple(count / sum(counts) for count in counts) for counts in (now, then))
-    return Drift(subject, index, chance, read(index, chance), *shares)
+    return Drift(subject, index, chance, read(index, chance), now=_shares(now), then=_shares(then))
 
 
 def _of_measure(subject: str, now: Sequence[int], then: Sequence[int]) -> Drift | None:
@@ -98,8 +97,12 @@ def _of_measure(subject: str, now: Sequence[int], then: Sequence[int]) -> Drift 
         return None
     starts = even_groups(then)
     index, chance = stability_index(np.add.reduceat(now, starts).tolist(), np.add.reduceat(then, starts).tolist())
-    medians = {"median_now": _median(subject, now), "median_then": _median(subject, then)}
-    return Drift(subject, index, chance, read(index, chance), **medians)
+    medians = _median(subject, now), _median(subject, then)
+    return Drift(subject, index, chance, read(index, chance), median_now=medians[0], median_then=medians[1])
+
+
+def _shares(counts: Sequence[int]) -> tuple[float, ...]:
+    return tuple(count / sum(counts) for count in counts)
 
 
 def _median(measure: str, counts: Sequence[int]) -> float:

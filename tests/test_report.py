@@ -230,7 +230,79 @@ def write_evaluation(run_dir: RunDirectory) -> None:
         "confusion_matrix": CONFUSION,
     }
     write(run_dir.evaluation_json, record)
+    write_comparison(run_dir)
+    write_slices(run_dir)
+    write_predictions(run_dir)
     finish(run_dir, "evaluate_model")
+
+
+def write_comparison(run_dir: RunDirectory, **changes: Any) -> None:
+    paired = {
+        "num_images": 65,
+        "challenger_accuracy": 0.9538,
+        "champion_accuracy": 0.9661,
+        "only_challenger_right": 3,
+        "only_champion_right": 1,
+        "difference": -0.0123,
+        "difference_low": -0.034,
+        "difference_high": 0.0101,
+        "mcnemar_p": 0.625,
+    }
+    per_emotion = [
+        {"emotion": emotion, "num_images": 10, "recall": 0.9, "champion_recall": 0.8, "gained": 3, "lost": 0}
+        for emotion in EMOTIONS
+    ]
+    shares = {"now": [0.4, *[0.1] * 6], "then": [0.1, 0.4, *[0.1] * 5]}
+    still = {"index": 0.01, "chance": 0.2, "reading": "stable"}
+    record = {
+        "registered_model": "fer-classifier",
+        "test_set_sha256": "0" * 64,
+        "outcome": "compared",
+        "version": 4,
+        "paired": paired,
+        "per_emotion": per_emotion,
+        "drift": [
+            {"subject": "labels", "index": 0.832, "chance": 0.2, "reading": "large", **shares},
+            {"subject": "brightness", **still, "median_now": 130.4, "median_then": 7.25},
+        ],
+        "notes": ["It sees <them> its way."],
+    }
+    write(run_dir.champion_comparison_json, record | changes)
+
+
+def write_slices(run_dir: RunDirectory, *, is_worse: bool = True) -> None:
+    dark = {"name": "dark", "low": 9.5, "high": 61.2, "num_images": 22, "accuracy": 0.5}
+    rest = {"name": "bright", "low": 61.4, "high": 1234.0, "num_images": 43, "accuracy": 0.98}
+    same = {"name": "same emotion", "low": None, "high": None, "num_images": 65, "accuracy": 0.9538}
+    between = {"accuracy_low": 0.31, "accuracy_high": 0.69}
+    record = {
+        "slicings": [
+            {
+                "by": "brightness",
+                "slices": [
+                    dark | between | {"p": 0.0004, "is_worse": is_worse},
+                    rest | between | {"p": 0.0214, "is_worse": False},
+                ],
+            },
+            {"by": "agreement", "slices": [same | between], "note": "Not <tested>."},
+        ],
+        "notes": ["Contrast: all test images are alike."],
+    }
+    write(run_dir.slices_json, record)
+
+
+def write_predictions(run_dir: RunDirectory) -> None:
+    """Three faces of raw_faces: happy, taken for sad; sad, taken for happy; and one that is right."""
+    table = {
+        "position": [0, 1, 3],
+        "image_id": ["a", "b", "c"],
+        "label": pa.array([3, 4, 4], pa.int32()),
+        "predicted": pa.array([4, 3, 4], pa.int32()),
+        "confidence": pa.array([0.75, 0.99, 0.5], pa.float32()),
+    }
+    pq.write_table(pa.table(table), run_dir.predictions)
+    theirs = {"position": [0, 1, 3], "image_id": ["a", "b", "c"], "predicted": pa.array([3, 3, 4], pa.int32())}
+    pq.write_table(pa.table(theirs), run_dir.champion_predictions)
 
 
 def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
@@ -299,8 +371,8 @@ def test_accepted_run_on_real_data(complete: Any) -> None:
     assert "Accepted 95.38% against <the minimum>. 95.4 % test accuracy, 95% interval 87.3–98.4%" in page.text
     assert "Threshold 60.0%" in page.text
     assert "Always the commonest emotion 15.4%" in page.text
-    assert "People (Goodfellow et al. 2013) 60.0–70.0%" in page.text
-    assert "The paper's network 69.0%" in page.text
+    assert "People on FER-2013, 65 ± 5% 60.0–70.0%" in page.text
+    assert "The paper's network on FER-2013 69.0%" in page.text
     assert "drawn by the program" not in page.text
     assert "promote_model : to follow" in page.text
     assert "reject_model : skipped" in page.text
@@ -337,7 +409,7 @@ def test_rejected_run_on_the_sample(complete: Any) -> None:
     assert "Rejected by the gate" in page.text
     assert "Threshold 97.0%" in page.text
     assert "These faces are drawn by the program." in page.text
-    assert "Goodfellow" not in page.text
+    assert "People on FER-2013" not in page.text
     assert "The paper's network" not in page.text
 
 
@@ -399,6 +471,106 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
     ):
         assert words in text
     assert text.index("noted Expectation grey.") < text.index("passed Expectation few_bad.")
+
+
+def test_what_changed_against_the_champion_comes_before_the_rest(complete: Any) -> None:
+    text = publish(complete()).text
+    for words in (
+        "On the same 65 test images this model has 95.4%, fer-classifier version 4 96.6%: −1.2 points (95% interval "
+        "−3.4 points to +1.0 points). 3 images are gained, 1 lost. It sees <them> its way.",
+        "disgust 90.0% 80.0% +3 0 10",
+        "all 95.4% 96.6% +3 −1 65",
+        "Since the champion's run these have moved beyond chance: labels.",
+        "large Labels angry 10.0% angry 40.0% 0.832 0.200",
+        "stable Brightness (mean grey level) median 7.2 median 130 0.010 0.200",
+        "Champion on the same images 96.6%",
+    ):
+        assert words in text
+    assert text.index("On the same 65 test images") < text.index("Confusion matrix")
+
+
+def test_without_a_champion_that_can_be_compared(complete: Any) -> None:
+    run_dir = complete()
+    write_comparison(run_dir, outcome="no champion", version=None, paired=None, per_emotion=[], drift=[], notes=[])
+    text = publish(run_dir).text
+    assert "There was no champion of fer-classifier yet to compare with." in text
+    assert "Champion on the same images" not in text
+    write_comparison(run_dir, outcome="not comparable", paired=None, per_emotion=[], drift=[], notes=["Because."])
+    text = publish(run_dir).text
+    assert "fer-classifier version 4 cannot be compared with this model. Because." in text
+    assert "is not on record (data_profile.json among the records of its MLflow run)" in text
+
+
+def test_weak_spots_are_marked_and_told(complete: Any) -> None:
+    run_dir = complete()
+    text = publish(run_dir).text
+    for words in (
+        "Worse than on the other test images, and not by chance: dark (brightness).",
+        "dark worse 9.5 to 61 50.0% 31.0% to 69.0% 22 < 0.001",
+        "bright 61 to 1,234 98.0% 31.0% to 69.0% 43 0.021",
+        "Agreement Not <tested>. same emotion 95.4% 31.0% to 69.0% 65 –",
+        "Contrast: all test images are alike.",
+        "Weak spots Found worse on these test images than on the others. dark (brightness): 50.0%.",
+    ):
+        assert words in text
+    write_slices(run_dir, is_worse=False)
+    text = publish(run_dir).text
+    assert "On no part of the test images is the model found worse than on the others." in text
+    assert "Found worse on these test images" not in text
+
+
+def test_the_surest_mistakes_come_first_with_their_faces(complete: Any) -> None:
+    page = publish(complete())
+    surest, less = "sad, taken for happy with 99.0%", "happy, taken for sad with 75.0%"
+    assert "All mistakes, the surest first (2)" in page.text
+    assert page.text.index(surest) < page.text.index(less)
+    lost = page.text.index("Lost: mistakes that the champion does not make (1)")
+    assert less in page.text[lost:]
+    assert surest not in page.text[lost:]
+    (picture,) = {image["src"] for image in page.all("img") if image["alt"].startswith(surest)}
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(picture.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.ravel()[:4].tolist() == [80, 255, 80, 255]
+
+
+def test_mistakes_of_other_images_and_no_mistakes_are_said(complete: Any) -> None:
+    run_dir = complete()
+    predictions = pq.read_table(run_dir.predictions)
+    pq.write_table(predictions.set_column(1, "image_id", pa.array(["b", "a", "c"])), run_dir.predictions)
+    assert f"{run_dir.raw_faces} does not hold the images of predictions.parquet." in publish(run_dir).text
+    pq.write_table(predictions.set_column(3, "predicted", predictions["label"]), run_dir.predictions)
+    assert "The model has every test image right." in publish(run_dir).text
+
+
+def test_the_model_card_tells_the_limits(complete: Any) -> None:
+    text = publish(complete(dataset="/data/faces", contrast="equalize")).text
+    for words in (
+        "Trained on 77 faces",
+        "Reaches 95.4% of 65 test images (87.3% to 98.4%), averaged over 10 views",
+        "Faces prepared with denoise none, contrast equalize",
+        "about 65 ± 5 times in 100",
+        "prohibited since 2 February 2025",
+        "Article 5(1)(f)",
+    ):
+        assert words in text
+    assert "trained and tested on faces that the program draws" not in text
+
+
+def test_the_model_card_of_drawn_faces_and_of_an_unfinished_run(make_run: Any) -> None:
+    run_dir = make_run()
+    finish(run_dir, "start_run")
+    text = publish(run_dir).text
+    assert "trained and tested on faces that the program draws" in text
+    assert "65 ± 5" not in text
+    assert "Reaches –" in text
+
+
+def test_gx_data_docs_are_linked_where_they_were_written(complete: Any) -> None:
+    run_dir = complete()
+    assert "data_docs/index.html" not in publish(run_dir).html
+    run_dir.data_docs_folder.mkdir()
+    (run_dir.data_docs_folder / "index.html").write_text("<p>GX</p>")
+    links = [link["href"] for link in publish(run_dir).all("a") if not link["href"].startswith("#")]
+    assert links == ["data_docs/index.html"]
 
 
 def test_data_from_outside_stays_text(complete: Any) -> None:
@@ -505,6 +677,10 @@ def test_only_started(make_run: Any) -> None:
         ("exclusions", "The images left out cannot be read: "),
         ("raw_faces", "The images left out cannot be read: "),
         ("ingestion_json", "Its SHA-256 –"),
+        ("champion_comparison_json", "Against the champion Cannot be read: "),
+        ("slices_json", "Weak spots Cannot be read: "),
+        ("predictions", "Surest mistakes Cannot be read: "),
+        ("champion_predictions", "Surest mistakes Cannot be read: "),
     ],
 )
 @pytest.mark.parametrize("content", [b'{"half', b"\xff\xfe\x00"])
@@ -517,7 +693,7 @@ def test_a_damaged_record_is_said_and_stops_nothing(complete: Any, record: str, 
 def test_every_record_empty_and_every_record_gone(complete: Any) -> None:
     run_dir = complete()
     records = [path for path in run_dir.root.iterdir() if path.is_file()]
-    assert len(records) == 12
+    assert len(records) == 16
     for path in records:
         path.write_bytes(b"")
     assert "Failed in accuracy_gate" in publish(run_dir).text
