@@ -82,5 +82,5 @@ def _weak_spots(sliced: SlicedAccuracy | None) -> tuple[tuple[str, str], ...]:
     parts = [(part, cut.by) for cut in (sliced.slicings if sliced else ()) for part in cut.slices if part.is_worse]
     if not parts:
         return ()
-    told = "; ".join(f"{part.name} ({by}): {percent(part.accuracy)}" for part, by in parts)
-    return (("Weak spots", f"Found worse on these test images than on the others. {told}."),)
+    told = "; ".join(f"{part.name} ({by}), {percent(part.accuracy)}" for part, by in parts)
+    return (("Weak spots", f"Found worse than on the other test images: {told}."),)
