@@ -8,7 +8,9 @@ check_data_quality  | data_quality                | raw_faces: measurements   | 
 preprocess_faces    | spark_jobs/preprocess_faces | raw_faces, the two lists  | faces.parquet, preprocessing.json
 train_model         | training                    | faces: train, validation  | model.keras, history.json
 evaluate_model      | evaluation                  | model, faces: test        | evaluation.json, predictions.parquet
+                    | data_profile                | raw_faces: measurements   | data_profile.json
                     | champion_comparison         | the champion, raw_faces   | its .json, champion_predictions.parquet
+                    | slices                      | raw_faces, predictions    | slices.json
                     | serving_check               | model, in a new process   | its .json, golden_predictions.npz
 explain_predictions | explanation                 | model, predictions        | explanations.json, explanation_maps.npz
 accuracy_gate       | accuracy_gate               | what evaluate_model wrote | gate.json

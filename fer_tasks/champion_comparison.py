@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.data_profile import DataProfile
 from fer_tasks.dataset import Faces
+from fer_tasks.drift import Drift, compare
+from fer_tasks.emotion_changes import EmotionChange, count_changes
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import DatasetError, PipelineError, SettingsError
 from fer_tasks.face_filters import prepare_face
@@ -38,6 +41,8 @@ class ChampionComparison:
     outcome           `no champion`, `not comparable` (the notes say why), or `compared`
     version, run_folder, model_sha256   of the champion; None where there is none or the registry does not tell
     paired            None unless compared
+    per_emotion       what changes for each emotion, in EMOTIONS order; empty unless compared
+    drift             of data and predictions since the champion's run; empty where its data_profile is not on record
     notes             sentences on what a reader of the numbers has to know
     """
 
@@ -48,13 +53,18 @@ class ChampionComparison:
     run_folder: str | None = None
     model_sha256: str | None = None
     paired: PairedTest | None = None
+    per_emotion: tuple[EmotionChange, ...] = ()
+    drift: tuple[Drift, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def run(run_dir: RunDirectory, faces: Faces, predicted: NDArray[Any]) -> ChampionComparison:
+def run(
+    run_dir: RunDirectory, faces: Faces, predicted: NDArray[Any], profile: DataProfile | None = None
+) -> ChampionComparison:
     """Let the champion predict the test faces; write champion_comparison.json and champion_predictions.parquet.
 
-    predicted: int (n,), the new model's classes. Raises DatasetError when raw_faces does not belong to the faces.
+    predicted: int (n,), the new model's classes. profile: of this run, to compare with the champion's.
+    Raises DatasetError when raw_faces does not belong to the faces.
     """
     from fer_tasks.registry import find_champion
 
@@ -63,12 +73,14 @@ def run(run_dir: RunDirectory, faces: Faces, predicted: NDArray[Any]) -> Champio
     champion = find_champion(name)
     comparison = ChampionComparison(name, fingerprint(faces))
     if champion is not None:
+        records = champion.load_records()
         comparison = replace(
             comparison,
             version=champion.version,
             run_folder=champion.run_folder,
             model_sha256=champion.model_sha256,
-            **_compare(run_dir, faces, predicted, champion, comparison.test_set_sha256),
+            drift=_drift(profile, records),
+            **_compare(run_dir, faces, predicted, champion, records, comparison.test_set_sha256),
         )
     run_dir.save_json(run_dir.champion_comparison_json, comparison)
     _log.info("%s", _sentence(comparison))
@@ -108,10 +120,15 @@ def faces_prepared_by(settings: RunSettings, run_dir: RunDirectory, faces: Faces
 
 
 def _compare(
-    run_dir: RunDirectory, faces: Faces, predicted: NDArray[Any], champion: "Champion", test_set_sha256: str
+    run_dir: RunDirectory,
+    faces: Faces,
+    predicted: NDArray[Any],
+    champion: "Champion",
+    records: Mapping[str, Any],
+    test_set_sha256: str,
 ) -> dict[str, Any]:
-    """The fields outcome, paired and notes of a ChampionComparison."""
-    settings, records = run_dir.load_settings(), champion.load_records()
+    """The fields outcome, paired, per_emotion and notes of a ChampionComparison."""
+    settings = run_dir.load_settings()
     emotions = _recorded_emotions(records)
     try:
         model = champion.load_model()
@@ -129,8 +146,20 @@ def _compare(
     return {
         "outcome": "compared",
         "paired": compare_paired(faces.labels, predicted, guesses, seed=settings.seed),
+        "per_emotion": count_changes(faces.labels, predicted, guesses),
         "notes": (*notes, *_told_of_test_set(records, test_set_sha256)),
     }
+
+
+def _drift(profile: DataProfile | None, records: Mapping[str, Any]) -> tuple[Drift, ...]:
+    """Empty where the champion's run has no profile on record, or one that another version of the program wrote."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        theirs = TypeAdapter(DataProfile).validate_python(records.get("data_profile"))
+    except ValidationError:
+        return ()
+    return () if profile is None else compare(profile, theirs)
 
 
 def _recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:

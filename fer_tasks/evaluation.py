@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks import champion_comparison, serving_check
+from fer_tasks import champion_comparison, data_profile, serving_check, slices
 from fer_tasks.calibration import at_temperature
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
@@ -87,7 +87,7 @@ class Evaluation:
 
 
 def run(run_dir: RunDirectory) -> Evaluation:
-    """Predict the test faces; write predictions.parquet and evaluation.json, then what the gate needs beside them.
+    """Predict the test faces; write predictions.parquet and evaluation.json, then what gate and report also need.
 
     Raises DatasetError if there are no test faces.
     """
@@ -111,7 +111,9 @@ def run(run_dir: RunDirectory) -> Evaluation:
         _save_predictions(run_dir, faces, probabilities)
         run_dir.save_json(run_dir.evaluation_json, evaluation)
         _log.info("%s", _sentence(evaluation))
-        champion_comparison.run(run_dir, faces, probabilities.argmax(axis=1))
+        predicted = probabilities.argmax(axis=1)
+        champion_comparison.run(run_dir, faces, predicted, data_profile.run(run_dir, predicted))
+        slices.run(run_dir, faces, predicted)
         serving_check.run(run_dir, faces, views[0])
     return evaluation
 

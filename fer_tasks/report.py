@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_tasks import lineage, report_index
 from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.data_quality import DataQuality
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanations
@@ -18,7 +19,9 @@ from fer_tasks.ingestion import Ingestion
 from fer_tasks.lineage import Lineage
 from fer_tasks.page_rendering import render
 from fer_tasks.preprocessing import Preprocessing
+from fer_tasks.report_card_section import model_card
 from fer_tasks.report_charts import TimelineBar, timeline
+from fer_tasks.report_comparison_sections import champion_section, slices_section
 from fer_tasks.report_data_sections import (
     data_quality_section,
     lineage_facts,
@@ -31,13 +34,15 @@ from fer_tasks.report_model_sections import (
     explanation_section,
     training_section,
 )
-from fer_tasks.report_page import DataQualitySection, ExplanationSection, PreprocessingSection, ReportPage, StepLine
-from fer_tasks.report_pictures import exclusion_galleries, quarantine_galleries
+from fer_tasks.report_page import DataQualitySection, Gallery, ReportPage, StepLine
+from fer_tasks.report_parts import ExplanationSection
+from fer_tasks.report_pictures import exclusion_galleries, mistake_galleries, quarantine_galleries
 from fer_tasks.report_records import RunRecords
 from fer_tasks.report_story import judge, tell_steps
 from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.settings import RunSettings
+from fer_tasks.slices import SlicedAccuracy
 from fer_tasks.tracking import log_outcome
 from fer_tasks.training_history import History
 
@@ -80,10 +85,15 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
     ingestion = records.of_step(
         "ingest_dataset", "ingestion", lambda: run_dir.load_json(run_dir.ingestion_json, Ingestion)
     )
+    preprocessing = records.of_step(
+        "preprocess_faces", "preprocessing", lambda: run_dir.load_json(run_dir.preprocessing_json, Preprocessing)
+    )
     history = records.of_step("train_model", "training", lambda: run_dir.load_json(run_dir.history_json, History))
     evaluation = records.of_step(
         "evaluate_model", "evaluation", lambda: run_dir.load_json(run_dir.evaluation_json, Evaluation)
     )
+    sliced = records.of_step("evaluate_model", "slices", lambda: run_dir.load_json(run_dir.slices_json, SlicedAccuracy))
+    comparison = _comparison(run_dir, records)
     gate = records.of_step("accuracy_gate", "gate", lambda: run_dir.load_json(run_dir.gate_json, GateDecision))
     is_sample = _is_sample(settings, ingestion)
     verdict = records.or_gap("gate", lambda: gate_verdict(gate, run_dir)) if gate else None
@@ -101,16 +111,29 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
         written_at=made_of.finished_at,
         is_sample=is_sample,
         verdict=judge(steps, verdict),
-        scale=accuracy_scale(gate, evaluation, is_sample=is_sample) if gate else (),
+        scale=accuracy_scale(gate, evaluation, comparison, is_sample=is_sample) if gate else (),
         criteria=criterion_lines(gate) if gate else (),
         steps=steps,
         time_told=_time_told(steps, made_of),
         timeline=_timeline(steps, made_of),
+        champion=champion_section(comparison) if comparison else None,
         evaluation=records.or_gap("evaluation", lambda: evaluation_section(evaluation)) if evaluation else None,
+        slices=slices_section(sliced, evaluation.accuracy if evaluation else None) if sliced else None,
+        mistakes=_mistakes(run_dir, records),
         training=records.or_gap("training", lambda: training_section(history)) if history else None,
         explanations=_explanations(run_dir, records),
         data_quality=_data_quality(run_dir, records),
-        preprocessing=_preprocessing(run_dir, records),
+        preprocessing=(
+            records.or_gap("preprocessing", lambda: preprocessing_section(preprocessing)) if preprocessing else None
+        ),
+        card=model_card(
+            is_sample=is_sample,
+            settings=settings,
+            history=history,
+            preprocessing=preprocessing,
+            evaluation=evaluation,
+            sliced=sliced,
+        ),
         settings=setting_lines(settings) if settings else (),
         lineage=lineage_facts(made_of),
         versions=tuple((name, version or UNKNOWN) for name, version in made_of.versions.items()),
@@ -118,6 +141,24 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
         problems=tuple(records.problems),
     )
     return page, made_of
+
+
+def _comparison(run_dir: RunDirectory, records: RunRecords) -> ChampionComparison | None:
+    """None, which the section's gap explains, also where there was no champion to compare with."""
+    load = partial(run_dir.load_json, run_dir.champion_comparison_json, ChampionComparison)
+    comparison = records.of_step("evaluate_model", "champion", load)
+    if comparison is None or comparison.outcome != "no champion":
+        return comparison
+    records.gaps["champion"] = f"There was no champion of {comparison.registered_model} yet to compare with."
+    return None
+
+
+def _mistakes(run_dir: RunDirectory, records: RunRecords) -> tuple[Gallery, ...]:
+    """Empty where the model made none, and, with a sentence in `gaps`, where they cannot be shown."""
+    galleries = records.of_step("evaluate_model", "mistakes", lambda: mistake_galleries(run_dir))
+    if galleries == ():
+        records.gaps["mistakes"] = "The model has every test image right."
+    return galleries or ()
 
 
 def _explanations(run_dir: RunDirectory, records: RunRecords) -> ExplanationSection | None:
@@ -138,13 +179,9 @@ def _data_quality(run_dir: RunDirectory, records: RunRecords) -> DataQualitySect
         *records.or_problem("The quarantined images", lambda: quarantine_galleries(run_dir)),
         *records.or_problem("The images left out", lambda: exclusion_galleries(run_dir)),
     ]
-    return records.or_gap("data_quality", lambda: data_quality_section(quality, galleries))
-
-
-def _preprocessing(run_dir: RunDirectory, records: RunRecords) -> PreprocessingSection | None:
-    load = partial(run_dir.load_json, run_dir.preprocessing_json, Preprocessing)
-    record = records.of_step("preprocess_faces", "preprocessing", load)
-    return records.or_gap("preprocessing", lambda: preprocessing_section(record)) if record else None
+    pages = run_dir.data_docs_folder / "index.html"
+    data_docs = str(pages.relative_to(run_dir.root)) if pages.exists() else None
+    return records.or_gap("data_quality", lambda: data_quality_section(quality, galleries, data_docs))
 
 
 def _is_sample(settings: RunSettings | None, ingestion: Ingestion | None) -> bool:

@@ -22,7 +22,10 @@ from fer_tasks.report_text import UNKNOWN, grouped, title
 from fer_tasks.settings import RunSettings
 
 
-def data_quality_section(quality: DataQuality, galleries: Sequence[Gallery]) -> DataQualitySection:
+def data_quality_section(
+    quality: DataQuality, galleries: Sequence[Gallery], data_docs: str | None
+) -> DataQualitySection:
+    """data_docs: the address of GX's own pages, relative to the report."""
     excluded = sum(quality.exclusions.values())
     told = "passed the check" if quality.passed else "were refused"
     return DataQualitySection(
@@ -39,6 +42,7 @@ def data_quality_section(quality: DataQuality, galleries: Sequence[Gallery]) -> 
         ),
         expectations=tuple(sorted((_expectation(outcome) for outcome in quality.expectations), key=_urgency)),
         galleries=tuple(galleries),
+        data_docs=data_docs,
     )
 
 

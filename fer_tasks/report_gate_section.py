@@ -4,15 +4,19 @@ from collections.abc import Callable
 
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.approval import Approval, told
+from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.gate_criteria import Criterion
 from fer_tasks.report_page import CriterionLine, ScaleRow
 from fer_tasks.report_story import GateVerdict
-from fer_tasks.report_text import UNKNOWN, percent
+from fer_tasks.report_text import UNKNOWN, percent, points
 from fer_tasks.run_directory import RunDirectory
 
-_HUMAN = ScaleRow("People (Goodfellow et al. 2013)", 0.65, 0.60, 0.70, "reference")
-_PAPER = ScaleRow("The paper's network", 0.69, None, None, "reference")
+# 65 ± 5%: Goodfellow et al. 2013, arXiv:1307.0414.
+_HUMAN = ScaleRow("People on FER-2013, 65 ± 5%", 0.65, 0.60, 0.70, "reference")
+_PAPER = ScaleRow("The paper's network on FER-2013", 0.69, None, None, "reference")
+
+_CHAMPION = "Champion on the same images"
 
 _TITLES = {
     "accuracy": "Accuracy",
@@ -41,22 +45,30 @@ def criterion_lines(decision: GateDecision) -> tuple[CriterionLine, ...]:
     return tuple(_criterion(criterion) for criterion in decision.criteria)
 
 
-def accuracy_scale(decision: GateDecision, evaluation: Evaluation | None, *, is_sample: bool) -> tuple[ScaleRow, ...]:
-    """The model, the threshold and the reference values; those of FER-2013 stay away from drawn faces."""
+def accuracy_scale(
+    decision: GateDecision,
+    evaluation: Evaluation | None,
+    comparison: ChampionComparison | None,
+    *,
+    is_sample: bool,
+) -> tuple[ScaleRow, ...]:
+    """The model, the threshold, the champion and the reference values; those of FER-2013 stay away from drawn faces."""
     judged = next((line for line in decision.criteria if line.metric == "accuracy"), None)
     if judged is None or judged.value is None or judged.threshold is None:
         return ()
+    paired = comparison.paired if comparison else None
     majority = evaluation.majority_class_accuracy if evaluation else None
     return (
         ScaleRow("This model", judged.value, judged.low, judged.high, "model"),
         ScaleRow("Threshold", judged.threshold, None, None, "threshold"),
+        *(() if paired is None else (ScaleRow(_CHAMPION, paired.champion_accuracy, None, None, "reference"),)),
         *(() if majority is None else (ScaleRow("Always the commonest emotion", majority, None, None, "reference"),)),
         *(() if is_sample else (_HUMAN, _PAPER)),
     )
 
 
 def _criterion(criterion: Criterion) -> CriterionLine:
-    written: dict[str, Callable[[float], str]] = {"champion": _points, "serving": "{:.0e}".format}
+    written: dict[str, Callable[[float], str]] = {"champion": points, "serving": "{:.0e}".format}
     write = written.get(criterion.metric, percent)
     interval = (
         UNKNOWN
@@ -71,8 +83,3 @@ def _criterion(criterion: Criterion) -> CriterionLine:
         asked=UNKNOWN if criterion.threshold is None else f"{criterion.bound} {write(criterion.threshold)}",
         reason=criterion.reason,
     )
-
-
-def _points(share: float) -> str:
-    """-0.0123 -> `−1.2 points`."""
-    return f"{share * 100:+.1f} points".replace("-", "−")

@@ -26,15 +26,28 @@ _MOST_LINES = 1000
 
 
 @dataclass(frozen=True)
-class _Gate:
-    """The part of gate.json that the index tells; accuracies in 0..1, None where the model gave no number."""
+class _Criterion:
+    """The part of a line of gate.json that the index tells; of accuracy the values are in 0..1."""
 
-    accuracy: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    min_accuracy: float
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """The part of gate.json that the index tells."""
+
     passed: bool
     reason: str
+    criteria: tuple[_Criterion, ...]
+
+    @property
+    def judged(self) -> _Criterion | None:
+        """Accuracy with its interval and threshold; None where the model gave no number."""
+        return next((line for line in self.criteria if line.metric == "accuracy" and line.value is not None), None)
 
 
 @dataclass(frozen=True)
@@ -127,23 +140,24 @@ def build_page(runs: Path) -> IndexPage:
 
 def trend_chart(lines: Sequence[ReportLine]) -> LineChart | None:
     """Test accuracy and threshold over the runs; lines: newest first. Accuracies on other data do not compare."""
-    measured = [(line, line.gate) for line in reversed(lines) if line.gate and line.gate.accuracy is not None]
-    dataset = measured[-1][0].dataset if measured else UNKNOWN
-    compared = [(line, gate) for line, gate in measured if line.dataset == dataset]
+    measured = [(line, line.gate.judged) for line in reversed(lines) if line.gate]
+    judged = [(line, accuracy) for line, accuracy in measured if accuracy is not None]
+    dataset = judged[-1][0].dataset if judged else UNKNOWN
+    compared = [(line, accuracy) for line, accuracy in judged if line.dataset == dataset]
     if len(compared) < 2:
         return None
     champion = next((place for place, (line, _) in enumerate(compared, 1) if line.is_champion), None)
     chart = line_chart(
         f"Test accuracy on {dataset}",
-        train=[gate.min_accuracy for _, gate in compared],
-        validation=[gate.accuracy for _, gate in compared],
+        train=[accuracy.threshold for _, accuracy in compared],
+        validation=[accuracy.value for _, accuracy in compared],
         best_epoch=champion or 1,
         resumed_at_epochs=(),
         as_percent=True,
     )
     return replace(
         chart,
-        description=f"Accuracy of {len(compared)} runs on {dataset}; {compared[-1][1].accuracy:.1%} in the newest.",
+        description=f"Accuracy of {len(compared)} runs on {dataset}; {compared[-1][1].value:.1%} in the newest.",
         x_title="run, oldest first",
         series=tuple(
             replace(series, name=name)

@@ -10,17 +10,8 @@ from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanation, Explanations
 from fer_tasks.face_regions import region_path
 from fer_tasks.report_charts import line_chart, reliability_chart
-from fer_tasks.report_page import (
-    Cell,
-    EmotionRow,
-    EvaluationSection,
-    ExplainedFace,
-    ExplainedPair,
-    ExplanationSection,
-    MapRegion,
-    TrainingSection,
-    WeightMap,
-)
+from fer_tasks.report_page import Cell, EmotionRow, EvaluationSection, TrainingSection
+from fer_tasks.report_parts import ExplainedFace, ExplainedPair, ExplanationSection, MapRegion, WeightMap
 from fer_tasks.report_pictures import clipped, face_picture
 from fer_tasks.report_text import UNKNOWN, decimal, duration, grouped, percent, signed
 from fer_tasks.surrogates import Surrogate

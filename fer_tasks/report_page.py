@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fer_tasks.report_charts import LineChart, ReliabilityChart, TimelineBar
+from fer_tasks.report_parts import ChampionSection, ExplanationSection, ModelCard, SlicesSection
 
 Outcome = Literal["accepted", "rejected", "refused", "failed"]
 StepStatus = Literal[
@@ -109,54 +110,6 @@ class TrainingSection:
 
 
 @dataclass(frozen=True)
-class MapRegion:
-    """SVG path in the 48 x 48 face, and the weight's strength in 0..1 against the strongest of the map."""
-
-    path: str
-    name: str
-    weight: float
-    strength: float
-
-
-@dataclass(frozen=True)
-class WeightMap:
-    """evidence: in words. doubts: why it is drawn grey; none for a reliable one."""
-
-    emotion: str
-    probability: float
-    prediction: float
-    evidence: str
-    doubts: tuple[str, ...]
-    regions: tuple[MapRegion, ...]
-
-
-@dataclass(frozen=True)
-class ExplainedFace:
-    kind: Literal["hit", "mistake"]
-    source: str
-    true: str
-    predicted: str
-    picture: str
-    maps: tuple[WeightMap, ...]
-
-
-@dataclass(frozen=True)
-class ExplainedPair:
-    """The faces that show one emotion; None where there is no hit or no mistake."""
-
-    emotion: str
-    hit: ExplainedFace | None
-    mistake: ExplainedFace | None
-
-
-@dataclass(frozen=True)
-class ExplanationSection:
-    method: str
-    facts: tuple[tuple[str, str], ...]
-    pairs: tuple[ExplainedPair, ...]
-
-
-@dataclass(frozen=True)
 class Thumbnail:
     """An image of the data set. picture: a PNG data URI, or None where nothing could be decoded."""
 
@@ -197,6 +150,8 @@ class ExpectationLine:
 
 @dataclass(frozen=True)
 class DataQualitySection:
+    """data_docs: where GX's own pages lie beside the report; None where they were not written."""
+
     passed: bool
     lead: str
     blocking: tuple[str, ...]
@@ -204,6 +159,7 @@ class DataQualitySection:
     per_split: CountTable
     expectations: tuple[ExpectationLine, ...]
     galleries: tuple[Gallery, ...]
+    data_docs: str | None
 
 
 @dataclass(frozen=True)
@@ -236,11 +192,15 @@ class ReportPage:
     steps: tuple[StepLine, ...]
     time_told: str
     timeline: tuple[TimelineBar, ...]
+    champion: ChampionSection | None
     evaluation: EvaluationSection | None
+    slices: SlicesSection | None
+    mistakes: tuple[Gallery, ...]
     training: TrainingSection | None
     explanations: ExplanationSection | None
     data_quality: DataQualitySection | None
     preprocessing: PreprocessingSection | None
+    card: ModelCard
     settings: tuple[tuple[str, tuple[SettingLine, ...]], ...]
     lineage: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.emotions import IMAGE_SIDE
+from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
 from fer_tasks.report_page import Gallery, Thumbnail
+from fer_tasks.report_text import percent
 from fer_tasks.run_directory import RunDirectory
 
 MAX_QUARANTINED = 24
 MAX_GROUPS = 12
 MAX_SOURCES = 4
+MAX_MISTAKES = 10
 """How many thumbnails the report shows of each sort, and how many sources of a group it names."""
 
 _MAX_TEXT = 200
@@ -79,6 +81,43 @@ def exclusion_galleries(run_dir: RunDirectory) -> tuple[Gallery, ...]:
     return tuple(galleries)
 
 
+def mistake_galleries(run_dir: RunDirectory) -> tuple[Gallery, ...]:
+    """The test images about which the model was surest and wrong; then those of them that the champion has right."""
+    import pyarrow.parquet as pq
+
+    columns = ["position", "image_id", "label", "predicted", "confidence"]
+    rows = pq.read_table(run_dir.predictions, columns=columns).to_pylist()
+    mistakes = [row for row in rows if row["predicted"] != row["label"]]
+    mistakes.sort(key=lambda row: (-row["confidence"], row["position"]))
+    galleries = [("All mistakes, the surest first", mistakes)]
+    if run_dir.champion_predictions.exists():
+        theirs = pq.read_table(run_dir.champion_predictions, columns=["position", "predicted"]).to_pylist()
+        guess_of = {row["position"]: row["predicted"] for row in theirs}
+        lost = [row for row in mistakes if guess_of.get(row["position"]) == row["label"]]
+        galleries.append(("Lost: mistakes that the champion does not make", lost))
+    return tuple(_mistakes(run_dir, title, found) for title, found in galleries if found)
+
+
+def _mistakes(run_dir: RunDirectory, title: str, mistakes: list[Mapping[str, Any]]) -> Gallery:
+    """The first MAX_MISTAKES of them. Raises ReportError where raw_faces holds other images at their positions."""
+    shown = mistakes[:MAX_MISTAKES]
+    face_at = {row["position"]: row for row in _rows_at(run_dir, [row["position"] for row in shown])}
+    if any(face_at.get(row["position"], {}).get("image_id") != row["image_id"] for row in shown):
+        raise ReportError(f"{run_dir.raw_faces} does not hold the images of {run_dir.predictions.name}.")
+    return Gallery(
+        title,
+        len(mistakes),
+        tuple(
+            _thumbnail(
+                [face_at[row["position"]]],
+                reason=f"{EMOTIONS[row['label']]}, taken for {EMOTIONS[row['predicted']]} "
+                f"with {percent(row['confidence'])}",
+            )
+            for row in shown
+        ),
+    )
+
+
 def _groups(run_dir: RunDirectory, image_ids: list[str]) -> tuple[Thumbnail, ...]:
     members: dict[str, list[Mapping[str, Any]]] = {}
     for row in _raw_rows(run_dir, "image_id", image_ids):
@@ -100,7 +139,16 @@ def _raw_rows(
 
     wanted = pc.field(column).isin(pa.array(list(values), pa.string()))
     positions = sorted(pq.read_table(run_dir.raw_faces, columns=["position"], filters=wanted)["position"].to_pylist())
-    kept = pc.field("position").isin(pa.array(positions[:limit], pa.int64()))
+    return _rows_at(run_dir, positions[:limit])
+
+
+def _rows_at(run_dir: RunDirectory, positions: list[int]) -> list[Mapping[str, Any]]:
+    """Rows of raw_faces at these positions, in their order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    kept = pc.field("position").isin(pa.array(positions, pa.int64()))
     rows = pq.read_table(run_dir.raw_faces, columns=_RAW_COLUMNS, filters=kept).to_pylist()
     return sorted(rows, key=lambda row: row["position"])
 

@@ -22,6 +22,11 @@ def signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", "−")
 
 
+def points(share: float) -> str:
+    """-0.0123 -> `−1.2 points`, in percentage points."""
+    return f"{share * 100:+.1f} points".replace("-", "−")
+
+
 def decimal(number: float | None, digits: int = 3) -> str:
     return UNKNOWN if number is None else f"{number:.{digits}f}"
 

@@ -78,6 +78,8 @@ class RunDirectory:
     predictions = property(lambda self: self.root / "predictions.parquet")
     champion_comparison_json = property(lambda self: self.root / "champion_comparison.json")
     champion_predictions = property(lambda self: self.root / "champion_predictions.parquet")
+    data_profile_json = property(lambda self: self.root / "data_profile.json")
+    slices_json = property(lambda self: self.root / "slices.json")
     golden_predictions = property(lambda self: self.root / "golden_predictions.npz")
     serving_check_json = property(lambda self: self.root / "serving_check.json")
     explanations_json = property(lambda self: self.root / "explanations.json")

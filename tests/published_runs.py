@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fer_tasks.accuracy_gate import GateDecision
+from fer_tasks.gate_criteria import Criterion
 from fer_tasks.run_directory import RunDirectory
 
 MAIN_PATH = ("start_run", "ingest_dataset", "check_data_quality", "preprocess_faces", "train_model", "evaluate_model")
@@ -27,9 +29,9 @@ def write_run(
         started_at = f"2026-01-{day:02}T{hour:02}:00:00+00:00"
         write_attempts(run_dir, step, {"started_at": started_at, "status": "succeeded", "seconds": 1.5})
     run_dir.settings_json.write_text(json.dumps({"dataset": dataset, "from_another_version": 1}))
-    gate = {"accuracy": accuracy, "accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02}
-    gate |= {"min_accuracy": 0.6, "passed": passed, "reason": "The reason."}
-    run_dir.gate_json.write_text(json.dumps(gate))
+    measured = Criterion("accuracy", accuracy, accuracy - 0.02, accuracy + 0.02, "at least", 0.6, passed, "Its reason.")
+    other = Criterion("champion", 0.01, -0.02, 0.03, "at least", -0.01, True, "Not worse.")
+    run_dir.save_json(run_dir.gate_json, GateDecision(passed, "The reason.", (other, measured), needs_approval=False))
     if version is not None:
         promotion = {"registered_model": "fer-classifier", "version": version, "promoted_at": f"2026-01-{day:02}T09"}
         run_dir.promotion_json.write_text(json.dumps(promotion))

@@ -48,14 +48,17 @@ def stage_steps(broken, told):
         told.append(page.verdict.headline)
         return run_dir.report_html
 
+    def promote(run_dir):
+        step("promote_model")(run_dir)
+        return registry.Promotion("fer-classifier", 1, "champion", None, 0.5, "run", "mlflow", "sqlite://", "00", "now")
+
     for module, name in (
         (data_quality, "check_data_quality"),
         (training, "train_model"),
         (explanation, "explain_predictions"),
-        (registry, "promote_model"),
     ):
         module.run = step(name)
-    evaluation.run, report.run = measure, tell
+    evaluation.run, registry.run, report.run, report.write = measure, promote, tell, tell
 
 
 def answer_when_asked(answer, told, asked, ended):

@@ -15,6 +15,7 @@ from tiny_faces import write_faces
 from fer_tasks import accuracy_gate, champion_comparison, evaluation, registry, rejection
 from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.dataset import load_split
+from fer_tasks.emotion_changes import EmotionChange
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError, ModelRejectedError, RegistryError, TrainingError
 from fer_tasks.model import build_model, import_keras
@@ -70,6 +71,14 @@ def test_a_crippled_challenger_is_rejected_and_the_champion_stays(home, trained)
     assert (comparison.paired.challenger_accuracy, comparison.paired.champion_accuracy) == (100 / 140, 1.0)
     assert (comparison.paired.only_challenger_right, comparison.paired.only_champion_right) == (0, 40)
     assert comparison.notes == ()
+    changes = {change.emotion: change for change in comparison.per_emotion}
+    assert tuple(changes) == EMOTIONS
+    assert changes["disgust"] == EmotionChange("disgust", 20, 0.0, 1.0, gained=0, lost=20)
+    assert changes["happy"] == EmotionChange("happy", 20, 1.0, 1.0, gained=0, lost=0)
+    (predicted,) = comparison.drift
+    assert (predicted.subject, predicted.then) == ("predicted", (20 / 140,) * 7)
+    assert predicted.now[1] == 0.0
+    assert predicted.reading == "large"
     faces = load_split(second, "test")
     told = pq.read_table(second.champion_predictions)
     assert told["predicted"].to_pylist() == faces.labels.tolist()

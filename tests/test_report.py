@@ -13,17 +13,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reported_run import (
+    NASTY,
+    complete_run,
+    finish,
+    write,
+    write_comparison,
+    write_gate,
+    write_ingest,
+    write_quality,
+    write_slices,
+)
 
 from fer_tasks import approval, report
-from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DataQualityError, ReportError
 from fer_tasks.presets import PRESETS
 from fer_tasks.report_pictures import thumbnail_picture
 from fer_tasks.run_directory import RunDirectory
 
 TEMPLATES = Path(report.__file__).parent / "templates"
-NASTY = "test/\"><script>alert('x')</script>&amp;/a b.png"
-CONFUSION = [[9, 0, 0, 0, 0, 0, 1], [2, 3, 0, 0, 0, 0, 0], *([0] * i + [10] + [0] * (6 - i) for i in range(2, 7))]
 
 
 class Page(HTMLParser):
@@ -66,245 +74,12 @@ def publish(run_dir: RunDirectory) -> Page:
     return Page(run_dir.report_html.read_text())
 
 
-def finish(run_dir: RunDirectory, step: str) -> None:
-    with run_dir.attempt(step):
-        pass
-
-
-def write(path: Path, record: dict[str, Any]) -> None:
-    path.write_text(json.dumps(record))
-
-
-def write_ingest(run_dir: RunDirectory, *, num_bad: int = 2) -> None:
-    """Four faces (two of them equal) and `num_bad` undecodable ones, the first of them with a nasty name."""
-    faces = [bytes([40 * i, 255] * 1152) for i in (1, 2, 3, 3)]
-    bad_sources = [NASTY, *(f"train/sad/{i}.png" for i in range(num_bad))][:num_bad]
-    num_images = len(faces) + num_bad
-    table = {
-        "position": list(range(num_images)),
-        "source": ["train/happy/1.png", "train/sad/2.png", "train/sad/3.png", "test/sad/3.png", *bad_sources],
-        "image_id": ["a", "b", "c", "c", *(f"bad{i}" for i in range(num_bad))],
-        "usage_text": pa.array(["Training", "Training", "Training", "PrivateTest", *["<b>x</b>"] * num_bad]),
-        "label_text": pa.array(["happy", "sad", "sad", "sad", *[None] * num_bad], pa.string()),
-        "height": pa.array([48] * 4 + [None] * num_bad, pa.int32()),
-        "width": pa.array([48] * 4 + [None] * num_bad, pa.int32()),
-        "pixels": pa.array([*faces, *[None] * num_bad], pa.binary()),
-    }
-    pq.write_table(pa.table(table), run_dir.raw_faces)
-    quarantine = {
-        "image_id": [f"bad{i}" for i in range(num_bad)],
-        "source": bad_sources,
-        "reason": ["the file is empty & <broken>"] * num_bad,
-    }
-    pq.write_table(pa.table(quarantine), run_dir.quarantine)
-    exclusions = {"image_id": ["c"], "source": ["train/sad/3.png"], "reason": ["leaked"]}
-    pq.write_table(pa.table(exclusions), run_dir.exclusions)
-    ingestion = {
-        "kind": "sample" if run_dir.load_settings().dataset == "sample" else "folder",
-        "path": "/data",
-        "dataset_sha256": "ab" * 32,
-        "num_images": num_images,
-        "num_undecodable": num_bad,
-        "num_ignored_files": 0,
-        "ignored_examples": [],
-        "seconds": 1.0,
-    }
-    write(run_dir.ingestion_json, ingestion)
-    finish(run_dir, "ingest_dataset")
-
-
-def write_quality(run_dir: RunDirectory, *, blocking: list[str]) -> None:
-    per_split = {"Training": dict.fromkeys(EMOTIONS, 1) | {"happy": 12345}}
-    lines = [
-        ("readable", "warn", False, "2 of 6 images"),
-        ("few_bad", "block", not blocking, "33%"),
-        ("grey", "report", False, "1 of 6"),
-        ("present", "block", True, "6"),
-    ]
-    quality = {
-        "passed": not blocking,
-        "blocking": blocking,
-        "counts": {"images": 6, "quarantined": 2, "duplicate_groups": 1},
-        "images_per_split": {"Training": 12351},
-        "images_per_emotion": dict.fromkeys(EMOTIONS, 1),
-        "images_per_split_and_emotion": per_split,
-        "exclusions": {"leaked": 1},
-        "expectations": [
-            {
-                "name": name,
-                "description": f"Expectation {name}.",
-                "column": None,
-                "severity": severity,
-                "passed": passed,
-                "observed": observed,
-                "unexpected": None,
-            }
-            for name, severity, passed, observed in lines
-        ],
-        "suite": "faces",
-        "great_expectations_version": "1",
-        "settings": {},
-    }
-    write(run_dir.data_quality_json, quality)
-
-
-def write_preprocessing(run_dir: RunDirectory) -> None:
-    record = {
-        "images_read": 6,
-        "quarantined": 2,
-        "excluded": {"leaked": 1},
-        "roles": {"Training": "train", "PublicTest": "test"},
-        "validation_is_carved": True,
-        "faces_per_split": {"train": 77},
-        "faces_per_split_and_emotion": {"train": dict.fromkeys(EMOTIONS, 11)},
-        "augmented_copies": 5,
-        "shared_by_evaluation_splits": 0,
-        "bytes_per_pixel": 0.987,
-        "settings": {},
-    }
-    write(run_dir.preprocessing_json, record)
-    finish(run_dir, "preprocess_faces")
-
-
-def write_history(run_dir: RunDirectory) -> None:
-    epochs = [
-        {
-            "epoch": epoch,
-            "loss": 2.0 - 0.3 * epoch,
-            "accuracy": 0.2 * epoch,
-            "val_loss": 2.1 - 0.3 * epoch,
-            "val_accuracy": 0.19 * epoch,
-            "learning_rate": 0.01,
-            "seconds": 1.5,
-            "images_per_second": 1234.0,
-        }
-        for epoch in (1, 2, 3)
-    ]
-    history = {
-        "architecture": "resnet",
-        "num_parameters": 1234567,
-        "precision": "float32",
-        "epochs": epochs,
-        "best_epoch": 3,
-        "stopped_early": False,
-        "resumed_at_epochs": [2],
-        "seconds": 75.0,
-        "is_streamed": True,
-    }
-    write(run_dir.history_json, history)
-    finish(run_dir, "train_model")
-
-
-def write_evaluation(run_dir: RunDirectory) -> None:
-    record = {
-        "num_images": 65,
-        "accuracy": 0.9538,
-        "accuracy_low": 0.8729,
-        "accuracy_high": 0.9842,
-        "majority_class_accuracy": 0.1538,
-        "balanced_accuracy": 0.9286,
-        "macro_f1": 0.925,
-        "top_2_accuracy": 0.9846,
-        "log_loss": 0.21,
-        "expected_calibration_error": 0.034,
-        "uncalibrated_error": 0.091,
-        "temperature": 0.8,
-        "single_view_accuracy": 0.9385,
-        "num_views": 10,
-        "validation_accuracy": 0.57,
-        "images_per_second": 4321.0,
-        "reliability": [
-            {"low": 0.0, "high": 0.5, "num_images": 0, "mean_confidence": None, "accuracy": None},
-            {"low": 0.5, "high": 1.0, "num_images": 65, "mean_confidence": 0.92, "accuracy": 0.9538},
-        ],
-        "per_emotion": [
-            {
-                "emotion": emotion,
-                "precision": 0.9,
-                "recall": 0.9,
-                "f1": 0.6 if emotion == "disgust" else 0.9,
-                "support": 10,
-            }
-            for emotion in EMOTIONS
-        ],
-        "confusion_matrix": CONFUSION,
-    }
-    write(run_dir.evaluation_json, record)
-    finish(run_dir, "evaluate_model")
-
-
-def write_gate(run_dir: RunDirectory, *, passed: bool) -> None:
-    accuracy = {"value": 0.9538, "low": 0.8729, "high": 0.9842, "threshold": 0.6 if passed else 0.97}
-    champion = {"value": -0.0123, "low": -0.034, "high": 0.0101, "threshold": -0.01}
-    serving = {"value": 1.2e-7, "low": None, "high": None, "threshold": 1e-5}
-    unasked = {"value": 0.034, "low": None, "high": None, "threshold": None}
-    record = {
-        "passed": passed,
-        "needs_approval": run_dir.load_settings().require_approval,
-        "reason": "95.38% against <the minimum>.",
-        "criteria": [
-            {"metric": "accuracy", "bound": "at least", "passed": passed, "reason": "Against <it>.", **accuracy},
-            {"metric": "calibration_error", "bound": "at most", "passed": True, "reason": "Any.", **unasked},
-            {"metric": "champion", "bound": "at least", "passed": True, "reason": "Not found worse.", **champion},
-            {"metric": "serving", "bound": "at most", "passed": True, "reason": "Repeated.", **serving},
-        ],
-    }
-    write(run_dir.gate_json, record)
-    finish(run_dir, "accuracy_gate")
-
-
-def write_explanations(run_dir: RunDirectory) -> None:
-    weights = [0.5, -0.25, 0.0]
-    surrogate = {"emotion": "sad", "probability": 0.81, "prediction": 0.79, "r2": 0.97, "weights": weights}
-    sure = {
-        "held_out_r2": 0.93,
-        "top5_overlap": 0.75,
-        "rank_correlation": 0.9,
-        "weight_correlation": 0.95,
-        "deletion": 0.2,
-        "insertion": 0.6,
-    }
-    sure |= {"random_order": 0.4, "gradient_agreement": 0.7, "is_reliable": True, "doubts": []}
-    surrogate["evidence"] = sure
-    unsure = sure | {"held_out_r2": 0.12, "is_reliable": False, "doubts": ["its R² is <low>", "no seed agrees"]}
-    doubtful = surrogate | {"emotion": "happy", "probability": 0.12, "evidence": unsure}
-    item = {"kind": "mistake", "position": 5, "image_id": "a", "source": NASTY, "true": "happy", "predicted": "sad"}
-    item |= {"region_names": ["mouth", "nose", "background"]}
-    segments = np.full((1, 48, 48), 2)
-    segments[0, 30:40, 12:36], segments[0, 20:30, 18:30] = 0, 1
-    record = {
-        "regions": "face",
-        "grid": 6,
-        "design": "hadamard",
-        "kernel_width": 0.25,
-        "fill": "mean",
-        "samples": 1000,
-        "seed": 7,
-        "explanations": [item | {"for_predicted": surrogate, "for_true": doubtful, "seconds": 0.5}],
-        "shuffled": {"num_faces": 1, "rank_correlation": 0.04, "has_passed": True},
-        "notes": [],
-    }
-    write(run_dir.explanations_json, record)
-    np.savez_compressed(run_dir.explanation_maps, images=np.full((1, 48, 48), 0.5, np.float32), segments=segments)
-    finish(run_dir, "explain_predictions")
-
-
 @pytest.fixture
 def complete(make_run: Any) -> Any:
     """complete(passed=True, **settings) -> a run folder that went all the way to the gate's verdict."""
 
     def make(*, passed: bool = True, num_bad: int = 2, **settings: Any) -> RunDirectory:
-        run_dir = make_run(**settings)
-        finish(run_dir, "start_run")
-        write_ingest(run_dir, num_bad=num_bad)
-        write_quality(run_dir, blocking=[])
-        finish(run_dir, "check_data_quality")
-        write_preprocessing(run_dir)
-        write_history(run_dir)
-        write_evaluation(run_dir)
-        write_gate(run_dir, passed=passed)
-        write_explanations(run_dir)
-        return run_dir
+        return complete_run(make_run(**settings), passed=passed, num_bad=num_bad)
 
     return make
 
@@ -316,8 +91,8 @@ def test_accepted_run_on_real_data(complete: Any) -> None:
     assert "Accepted 95.38% against <the minimum>. 95.4 % test accuracy, 95% interval 87.3–98.4%" in page.text
     assert "Threshold 60.0%" in page.text
     assert "Always the commonest emotion 15.4%" in page.text
-    assert "People (Goodfellow et al. 2013) 60.0–70.0%" in page.text
-    assert "The paper's network 69.0%" in page.text
+    assert "People on FER-2013, 65 ± 5% 60.0–70.0%" in page.text
+    assert "The paper's network on FER-2013 69.0%" in page.text
     assert "drawn by the program" not in page.text
     assert "promote_model : to follow" in page.text
     assert "reject_model : skipped" in page.text
@@ -354,7 +129,7 @@ def test_rejected_run_on_the_sample(complete: Any) -> None:
     assert "Rejected by the gate" in page.text
     assert "Threshold 97.0%" in page.text
     assert "These faces are drawn by the program." in page.text
-    assert "Goodfellow" not in page.text
+    assert "People on FER-2013" not in page.text
     assert "The paper's network" not in page.text
 
 
@@ -422,6 +197,106 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
     ):
         assert words in text
     assert text.index("noted Expectation grey.") < text.index("passed Expectation few_bad.")
+
+
+def test_what_changed_against_the_champion_comes_before_the_rest(complete: Any) -> None:
+    text = publish(complete()).text
+    for words in (
+        "On the same 65 test images this model has 95.4%, fer-classifier version 4 96.6%: −1.2 points (95% interval "
+        "−3.4 points to +1.0 points). 3 images are gained, 1 lost. It sees <them> its way.",
+        "disgust 90.0% 80.0% +3 0 10",
+        "all 95.4% 96.6% +3 −1 65",
+        "Since the champion's run these have moved beyond chance: labels.",
+        "large Labels angry 10.0% angry 40.0% 0.832 0.200",
+        "stable Brightness (mean grey level) median 7.2 median 130 0.010 0.200",
+        "Champion on the same images 96.6%",
+    ):
+        assert words in text
+    assert text.index("On the same 65 test images") < text.index("Confusion matrix")
+
+
+def test_without_a_champion_that_can_be_compared(complete: Any) -> None:
+    run_dir = complete()
+    write_comparison(run_dir, outcome="no champion", version=None, paired=None, per_emotion=[], drift=[], notes=[])
+    text = publish(run_dir).text
+    assert "There was no champion of fer-classifier yet to compare with." in text
+    assert "Champion on the same images" not in text
+    write_comparison(run_dir, outcome="not comparable", paired=None, per_emotion=[], drift=[], notes=["Because."])
+    text = publish(run_dir).text
+    assert "fer-classifier version 4 cannot be compared with this model. Because." in text
+    assert "is not on record (data_profile.json among the records of its MLflow run)" in text
+
+
+def test_weak_spots_are_marked_and_told(complete: Any) -> None:
+    run_dir = complete()
+    text = publish(run_dir).text
+    for words in (
+        "Worse than on the other test images, and not by chance: dark (brightness).",
+        "dark worse 9.5 to 61 50.0% 31.0% to 69.0% 22 < 0.001",
+        "bright 61 to 1,234 98.0% 31.0% to 69.0% 43 0.021",
+        "Agreement Not <tested>. same emotion 95.4% 31.0% to 69.0% 65 –",
+        "Contrast: all test images are alike.",
+        "Weak spots Found worse than on the other test images: dark (brightness), 50.0%.",
+    ):
+        assert words in text
+    write_slices(run_dir, is_worse=False)
+    text = publish(run_dir).text
+    assert "On no part of the test images is the model found worse than on the others." in text
+    assert "Found worse than" not in text
+
+
+def test_the_surest_mistakes_come_first_with_their_faces(complete: Any) -> None:
+    page = publish(complete())
+    surest, less = "sad, taken for happy with 99.0%", "happy, taken for sad with 75.0%"
+    assert "All mistakes, the surest first (2)" in page.text
+    assert page.text.index(surest) < page.text.index(less)
+    lost = page.text.index("Lost: mistakes that the champion does not make (1)")
+    assert less in page.text[lost:]
+    assert surest not in page.text[lost:]
+    (picture,) = {image["src"] for image in page.all("img") if image["alt"].startswith(surest)}
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(picture.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.ravel()[:4].tolist() == [80, 255, 80, 255]
+
+
+def test_mistakes_of_other_images_and_no_mistakes_are_said(complete: Any) -> None:
+    run_dir = complete()
+    predictions = pq.read_table(run_dir.predictions)
+    pq.write_table(predictions.set_column(1, "image_id", pa.array(["b", "a", "c"])), run_dir.predictions)
+    assert f"{run_dir.raw_faces} does not hold the images of predictions.parquet." in publish(run_dir).text
+    pq.write_table(predictions.set_column(3, "predicted", predictions["label"]), run_dir.predictions)
+    assert "The model has every test image right." in publish(run_dir).text
+
+
+def test_the_model_card_tells_the_limits(complete: Any) -> None:
+    text = publish(complete(dataset="/data/faces", contrast="equalize")).text
+    for words in (
+        "Trained on 77 faces",
+        "Reaches 95.4% of 65 test images (87.3% to 98.4%), averaged over 10 views",
+        "Faces prepared with denoise none, contrast equalize",
+        "about 65 ± 5 times in 100",
+        "prohibited since 2 February 2025",
+        "Article 5(1)(f)",
+    ):
+        assert words in text
+    assert "trained and tested on faces that the program draws" not in text
+
+
+def test_the_model_card_of_drawn_faces_and_of_an_unfinished_run(make_run: Any) -> None:
+    run_dir = make_run()
+    finish(run_dir, "start_run")
+    text = publish(run_dir).text
+    assert "trained and tested on faces that the program draws" in text
+    assert "65 ± 5" not in text
+    assert "Reaches –" in text
+
+
+def test_gx_data_docs_are_linked_where_they_were_written(complete: Any) -> None:
+    run_dir = complete()
+    assert "data_docs/index.html" not in publish(run_dir).html
+    run_dir.data_docs_folder.mkdir()
+    (run_dir.data_docs_folder / "index.html").write_text("<p>GX</p>")
+    links = [link["href"] for link in publish(run_dir).all("a") if not link["href"].startswith("#")]
+    assert links == ["data_docs/index.html"]
 
 
 def test_data_from_outside_stays_text(complete: Any) -> None:
@@ -528,6 +403,10 @@ def test_only_started(make_run: Any) -> None:
         ("exclusions", "The images left out cannot be read: "),
         ("raw_faces", "The images left out cannot be read: "),
         ("ingestion_json", "Its SHA-256 –"),
+        ("champion_comparison_json", "Against the champion Cannot be read: "),
+        ("slices_json", "Weak spots Cannot be read: "),
+        ("predictions", "Surest mistakes Cannot be read: "),
+        ("champion_predictions", "Surest mistakes Cannot be read: "),
     ],
 )
 @pytest.mark.parametrize("content", [b'{"half', b"\xff\xfe\x00"])
@@ -540,7 +419,7 @@ def test_a_damaged_record_is_said_and_stops_nothing(complete: Any, record: str, 
 def test_every_record_empty_and_every_record_gone(complete: Any) -> None:
     run_dir = complete()
     records = [path for path in run_dir.root.iterdir() if path.is_file()]
-    assert len(records) == 12
+    assert len(records) == 16
     for path in records:
         path.write_bytes(b"")
     assert "Failed in accuracy_gate" in publish(run_dir).text

@@ -1,0 +1,117 @@
+"""The report in a real browser, as the plugin serves it: light, dark, narrow and on paper.
+
+The accessibility check needs axe-core, which is no requirement of the project: `npm install --no-save axe-core` in the
+project's folder, or the path of an axe.min.js in AXE_CORE.
+"""
+
+import os
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from reported_run import complete_run
+from test_browser import CHROMIUM, FLAGS
+
+from fer_tasks import report
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+from plugins.fer_report_plugin import content_security_policy
+
+pytestmark = pytest.mark.slow
+
+AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parent.parent / "node_modules/axe-core/axe.min.js")
+NARROW = 400
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None or shutil.which("chromedriver") is None:
+        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """(address of a complete report behind the plugin's policy, the paths asked for so far, its address on disk)"""
+    run_dir = RunDirectory(tmp_path_factory.mktemp("runs") / "run")
+    run_dir.save_json(run_dir.settings_json, RunSettings.from_params({"dataset": "/data/faces"}).to_params())
+    report.write(complete_run(run_dir))
+    html, asked = run_dir.report_html.read_bytes(), []
+
+    class Plugin(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Security-Policy", content_security_policy(html))
+            self.end_headers()
+            self.wfile.write(html)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Plugin)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/report.html", asked, run_dir.report_html.as_uri()
+    server.shutdown()
+
+
+def show(browser, address, *, scheme="light", width=1200, medium=""):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(address)
+
+
+def test_it_shows_under_the_plugins_policy_and_asks_for_nothing(browser, served):
+    address, asked, _ = served
+    browser.get_log("browser")
+    show(browser, address)
+    assert asked == ["/report.html"]
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    sizes = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+    pictures = browser.execute_script(sizes)
+    assert len(pictures) > 4
+    assert all(pictures)
+    bar = "return document.querySelector('.pairs .ours').getBoundingClientRect().height"
+    assert browser.execute_script(bar.replace(".ours", "i.ours")) == 7  # the style sheet is in force
+
+
+@pytest.mark.parametrize(("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 23, 27)")])
+def test_it_follows_the_readers_theme(browser, served, scheme, background):
+    show(browser, served[0], scheme=scheme)
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == background
+
+
+@pytest.mark.parametrize("medium", ["", "print"])
+def test_nothing_sticks_out_of_a_narrow_page(browser, served, medium):
+    width = {"": NARROW, "print": 688}[medium]  # 688 px: A4 less its margins of 14 mm
+    show(browser, served[0], width=width, medium=medium)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_paper_is_light_also_for_a_reader_of_dark_pages(browser, served):
+    show(browser, served[0], scheme="dark", medium="print")
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core, or AXE_CORE=axe.min.js")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", NARROW)])
+def test_an_automated_accessibility_check_finds_nothing(browser, served, scheme, width):
+    show(browser, served[2], scheme=scheme, width=width)  # the plugin's policy lets no script run, axe neither
+    browser.execute_script(AXE.read_text())
+    found = browser.execute_async_script("const done = arguments[0]; axe.run().then(done)")
+    assert len(found["passes"]) > 20
+    assert [(issue["id"], issue["impact"], issue["nodes"][0]["html"]) for issue in found["violations"]] == []
