@@ -407,8 +407,8 @@ class RunSettings:
         "Explanation",
         "LIME sampling",
         "Which regions the copies show: at `random`, as lime does; `antithetic`, each copy followed by its complement; "
-        "or `hadamard`, which also balances each two regions. 250 of these name the same five strongest regions as "
-        "often as 1,000 random ones.",
+        "or `hadamard`, which also balances each two regions. 250 of these come near "
+        "1,000 random ones in stability.",
         enum=["hadamard", "antithetic", "random"],
     )
     lime_kernel_width: float = setting(
