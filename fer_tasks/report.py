@@ -197,12 +197,20 @@ def _time_told(steps: Sequence[StepLine], made_of: Lineage) -> str:
     if made_of.started_at is None or not spent[longest]:
         return "No step has been timed."
     whole = datetime.fromisoformat(made_of.finished_at) - datetime.fromisoformat(made_of.started_at)
-    reused = [f"{line.step} from run {line.reused_from}" for line in steps if line.reused_from]
     return (
         f"{duration(whole.total_seconds())} from the first step to this report; "
         f"{longest} took longest, {duration(spent[longest])}."
-        + (f" Not computed but reused: {', '.join(reused)}." if reused else "")
+        f"{_reuse_told(steps)}"
     )
+
+
+def _reuse_told(steps: Sequence[StepLine]) -> str:
+    by_run: dict[str, list[str]] = {}
+    for line in steps:
+        if line.reused_from:
+            by_run.setdefault(line.reused_from, []).append(line.step)
+    told = "; ".join(f"{', '.join(reused)} from run {run_name}" for run_name, reused in by_run.items())
+    return f" Not computed but reused: {told}." if told else ""
 
 
 def _timeline(steps: Sequence[StepLine], made_of: Lineage) -> tuple[TimelineBar, ...]:

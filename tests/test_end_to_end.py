@@ -136,7 +136,8 @@ def test_the_same_again_starts_no_spark_and_ends_green(home):
         assert (attempt.status, attempt.reused_from) == ("succeeded", first)
         assert attempt.seconds < 5
     assert f"Reused from run {first}" in output
-    assert f"Not computed but reused: ingest_dataset from run {first}" in reports[1].read_text()
+    told = f"Not computed but reused: {', '.join(STEPS[1:4])} from run {first}."
+    assert told in reports[1].read_text()
     assert json.loads(second.lineage_json.read_text())["steps"]["ingest_dataset"][0]["reused_from"] == first
 
 

@@ -102,10 +102,13 @@ def test_what_was_reused_is_told_with_the_run_that_made_it(complete: Any) -> Non
     run_dir = complete()
     assert "reused" not in publish(run_dir).text.replace("Reuse former results reuse on on", "")
     run_dir.record_reuse("ingest_dataset", started_at="2026-01-01T00:00:00+00:00", seconds=0.25, reused_from="<run> 1")
+    run_dir.record_reuse("check_data_quality", started_at="2026-01-01T00:00:01+00:00", seconds=0, reused_from="<run> 1")
     (run_dir.root / "steps" / "preprocess_faces.json").unlink()
     run_dir.record_reuse("preprocess_faces", started_at="2026-01-01T00:00:01+00:00", seconds=0.5, reused_from="run-0")
     text = publish(run_dir).text
-    assert "Not computed but reused: ingest_dataset from run <run> 1, preprocess_faces from run run-0." in text
+    assert (
+        "Not computed but reused: ingest_dataset, check_data_quality from run <run> 1; preprocess_faces from run run-0."
+    ) in text
     assert "ingest_dataset reused 0.2 s" in text
     assert "preprocess_faces reused 0.5 s" in text
     assert "2026-01-01 00:00:00 UTC: succeeded, reused from run <run> 1" in text  # the second try of two
