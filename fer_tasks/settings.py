@@ -228,6 +228,22 @@ class RunSettings:
         minimum=0.0,
         maximum=1.0,
     )
+    teachers: str = setting(
+        "none",
+        "Training",
+        "Teachers",
+        "Knowledge distillation: trained models of the same network, of any width, whose mean answer to each changed "
+        "face is learned beside its label. Run folders or .keras files, `pretrained`, `champion`, separated by commas.",
+        minLength=1,
+    )
+    teacher_share: float = setting(
+        0.8,
+        "Training",
+        "Teachers' share",
+        "Of each training target, where there are teachers; the rest is the label's.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     weight_averaging: float = _recipe(
         "weight_averaging",
         "Weight averaging",

@@ -7,12 +7,14 @@ normalisation over half a batch is the usual "ghost" one (Hoffer et al. 2017, ht
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from fer_tasks.augmentation import blend
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.model import build_crop_model, import_keras
 from fer_tasks.settings import RunSettings
+from fer_tasks.teachers import crop_teacher
 from fer_tasks.training_layers import TrainingLayers
 
 SIDE_STEP = 4
@@ -46,11 +48,13 @@ def use_cores() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // 2))
 
 
-def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
+def build_training_network(
+    settings: RunSettings, *, num_faces: int, precision: str, teachers: Sequence[Any] = ()
+) -> Any:
     """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
-    Its `network` is a model of `build_crop_model`; `average` holds the running average of that one's variables, in
-    their order, and is what to keep. Fit it on what `EpochPlan.finished` gives.
+    teachers: of `load_teachers`. Its `network` is a model of `build_crop_model`; `average` holds the running average of
+    that one's variables, in their order, and is what to keep. Fit it on what `EpochPlan.finished` gives.
     """
     keras: Any = import_keras()
     ops = keras.ops
@@ -96,7 +100,15 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
                 target += self.trust * (ops.take(self.belief, y["face"], axis=0) - target)
                 self._remember(y, ops.softmax(ops.stop_gradient(y_pred)))
             target = blend(target, y["share"])
+            if crop_teachers:
+                target += settings.teacher_share * (self._taught(x) - target)
             return ops.mean(sample_weight * ops.categorical_crossentropy(target, y_pred, from_logits=True))
+
+        def _taught(self, x: Any) -> Any:
+            """What the teachers say on average: float32 (batch, 7)."""
+            halves = ops.split(x, 2, axis=0)
+            said = [ops.concatenate([teacher(half) for half in halves]) for teacher in crop_teachers]
+            return ops.stop_gradient(sum(said) / len(said))
 
         def _remember(self, y: Any, said: Any) -> None:
             """Note what the network says of the faces that are themselves, and no mixture."""
@@ -108,6 +120,8 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
 
     side = None if settings.architecture == "resnet" else IMAGE_SIDE
+    # Not attributes of the model: Keras would count their weights as its own.
+    crop_teachers = [crop_teacher(teacher, settings, side=side, precision=precision) for teacher in teachers]
     network = build_crop_model(
         settings.architecture, side=side, precision=precision, width=settings.network_width, layers=TrainingLayers()
     )
