@@ -41,7 +41,7 @@ rollback: $(INSTALLED) ## take the former champion back; MODEL=name for another 
 	@$(BIN)/python -m fer_tasks.champion rollback $${MODEL:+--model "$$MODEL"}
 
 test: $(INSTALLED) ## the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
 	@$(BIN)/python -m pytest -m ''
