@@ -223,8 +223,8 @@ class RunSettings:
     self_distillation: float = _recipe(
         "self_distillation",
         "Self-distillation",
-        "How far each training target has moved, at the end, from its label to what the network said of the face the "
-        "last time. 0 trusts every label.",
+        "How far each training target has moved, at the end, from its label to what the network has said of the face "
+        "in earlier epochs. 0 trusts every label.",
         minimum=0.0,
         maximum=1.0,
     )
