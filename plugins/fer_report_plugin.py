@@ -91,7 +91,7 @@ def data_docs_page(dag_id: str, folder: str, page: str) -> Any:
     if file is None:
         return no_page()
     if page == "index.html" and file.name != page:
-        return _lead_to(str(file).partition(f"/{folder}/data_docs/")[2])
+        return _lead_to(file.relative_to(runs_folder().resolve() / folder / "data_docs").as_posix())
     sheet = f"<head><style>{template_text('data_docs.css')}</style>".encode()
     return _answer(file.read_bytes().replace(b"<head>", sheet, 1))
 
