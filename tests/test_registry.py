@@ -1,6 +1,7 @@
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -151,6 +152,15 @@ def test_without_a_champion_there_is_none_to_load(registry_home):
     assert find_champion("nobody") is None
     with pytest.raises(RegistryError, match="has no champion of 'nobody'"):
         load_champion("nobody")
+
+
+def test_a_champion_whose_files_are_gone_says_so_in_words(registry_home, finished):
+    registry.run(finished("lost-files", "lost-files"))
+    champion = find_champion("lost-files")
+    for file in (registry_home / "mlflow-artifacts").rglob("*.keras"):
+        shutil.rmtree(file.parent.parent)
+    with pytest.raises(RegistryError, match=r"^models:/lost-files/1 has no files any more\."):
+        champion.load_model()
 
 
 def test_a_model_that_was_compared_with_another_champion_is_not_promoted(registry_home, finished):
