@@ -157,7 +157,7 @@ def test_without_a_champion_there_is_none_to_load(registry_home):
 def test_a_champion_whose_files_are_gone_says_so_in_words(registry_home, finished):
     registry.run(finished("lost-files", "lost-files"))
     champion = find_champion("lost-files")
-    for file in (registry_home / "mlflow-artifacts").rglob("*.keras"):
+    for file in list((registry_home / "mlflow-artifacts").rglob("*.keras")):
         shutil.rmtree(file.parent.parent)
     with pytest.raises(RegistryError, match=r"^models:/lost-files/1 has no files any more\."):
         champion.load_model()
