@@ -87,6 +87,7 @@ class RunDirectory:
     gate_json = property(lambda self: self.root / "gate.json")
     approval_json = property(lambda self: self.root / "approval.json")
     promotion_json = property(lambda self: self.root / "promotion.json")
+    rollback_json = property(lambda self: self.root / "rollback.json")
     tracking_json = property(lambda self: self.root / "tracking.json")
     tracking_lock = property(lambda self: self.root / "tracking.lock")
     lineage_json = property(lambda self: self.root / "lineage.json")

@@ -39,6 +39,16 @@ def own_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def registry_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One embedded registry for the module: making its tables takes seconds. Tests use names of their own."""
+    folder = tmp_path_factory.mktemp("home with blank")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_HOME", str(folder))
+        patch.setenv("FER_RUNS_FOLDER", str(folder / "runs"))
+        yield folder
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Any:
     """make_run(**settings) -> RunDirectory with its settings.json, as start_run leaves it."""
