@@ -15,6 +15,8 @@ from fer_tasks.spark_runtime import SPARK_CONF, submit_environment
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# PySpark takes a process whose main module has no file, such as a worker of pytest-xdist, for its own doctests.
+vars(sys.modules["__main__"]).setdefault("__file__", pytest.__file__)
 
 
 @pytest.fixture(scope="session")
