@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.explained_network import ExplainedNetwork, Network
 from fer_tasks.lime_evidence import (
     area,
     find_doubts,
@@ -23,7 +23,7 @@ KEPT = {
 }  # fmt: skip
 
 
-class LinearNetwork:
+class LinearNetwork(Network):
     """P(angry) is the sum of the means of a 4 x 4 grid's squares, each with its own weight; the rest is neutral's."""
 
     def __init__(self, weights: np.ndarray) -> None:
@@ -39,7 +39,7 @@ class LinearNetwork:
         return np.repeat(self.slopes[None, ..., None], len(faces), axis=0) * {0: 1.0, 6: -1.0}[label]
 
 
-class CoinNetwork:
+class CoinNetwork(Network):
     """Each copy's probabilities are what its bytes happen to be: no region decides anything."""
 
     def probabilities(self, faces: np.ndarray) -> np.ndarray:
