@@ -1,4 +1,7 @@
-"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings."""
+"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings.
+
+eval "$(python -m fer_tasks.spark_runtime)"     sets it for spark-submit in a shell
+"""
 
 import argparse
 import logging
@@ -137,3 +140,8 @@ def _write_launcher(folder: Path, java: Path) -> Path:
     temporary.chmod(0o755)
     temporary.replace(launcher)
     return folder
+
+
+if __name__ == "__main__":
+    for name, value in submit_environment().items():
+        print(f"export {name}={shlex.quote(value)}")
