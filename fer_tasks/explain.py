@@ -22,9 +22,11 @@ from fer_tasks.face_filters import prepare_face
 from fer_tasks.face_regions import region_names
 from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
+from fer_tasks.model import choose_precision
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.predict import load_model_folder
 from fer_tasks.surrogates import Surrogate, surrogates
+from fer_tasks.training_network import use_cores
 
 _ENLARGED = 8
 _FOR, _AGAINST = (214, 143, 26), (10, 100, 226)  # blue, green, red, as cv2 has them: the report's colours
@@ -59,11 +61,13 @@ def explain_file(
 
     Raises DatasetError where the file is no image, and TrainingError where there is no model.
     """
+    use_cores()
     model, settings = load_model_folder(model_folder)
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
     decoded = decode(image.read_bytes(), max_megapixels=settings.max_image_megapixels)
-    around = Neighbourhood.of(prepare_face(decoded.pixels, settings), ExplainedNetwork(model), settings)
+    network = ExplainedNetwork(model, precision=choose_precision(settings.precision))
+    around = Neighbourhood.of(prepare_face(decoded.pixels, settings), network, settings)
     whole = around.ask(np.ones((1, around.num_regions), np.int64))[0]
     label = int(whole.argmax()) if emotion is None else EMOTIONS.index(emotion)
     (surrogate,) = surrogates(around, [label], settings=settings)

@@ -140,8 +140,7 @@ class ExplanationSettings:
         "Explanation",
         "LIME sampling",
         "Which regions the copies show: at `random`, as lime does; `antithetic`, each copy followed by its complement; "
-        "or `hadamard`, which also balances each two regions. 250 of these come near "
-        "1,000 random ones in stability.",
+        "or `hadamard`, which also balances each two regions.",
         enum=["hadamard", "antithetic", "random"],
     )
     lime_kernel_width: float = setting(
@@ -151,4 +150,13 @@ class ExplanationSettings:
         "How fast a copy counts less the less it shows, by cosine distance; from 10 on, all count alike.",
         minimum=0.05,
         maximum=100.0,
+    )
+    lime_map_images: int = setting(
+        50,
+        "Explanation",
+        "Images an emotion for the mean maps",
+        "What the model looks at for an emotion is averaged over so many recognised test images of it, and over as "
+        "many of its commonest confusion; fewer where there are fewer. 0 makes no such maps.",
+        minimum=0,
+        maximum=1000,
     )

@@ -84,6 +84,7 @@ class RunDirectory:
     serving_check_json = property(lambda self: self.root / "serving_check.json")
     explanations_json = property(lambda self: self.root / "explanations.json")
     explanation_maps = property(lambda self: self.root / "explanation_maps.npz")
+    face_explanations = property(lambda self: self.root / "face_explanations.parquet")
     gate_json = property(lambda self: self.root / "gate.json")
     approval_json = property(lambda self: self.root / "approval.json")
     promotion_json = property(lambda self: self.root / "promotion.json")

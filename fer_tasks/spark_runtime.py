@@ -1,4 +1,7 @@
-"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings."""
+"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings.
+
+eval "$(python -m fer_tasks.spark_runtime)"     sets it for spark-submit in a shell
+"""
 
 import argparse
 import logging
@@ -8,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,17 +82,20 @@ def spark_session(app_name: str) -> "SparkSession":
     return SparkSession.builder.appName(app_name).getOrCreate()
 
 
-def run_job(main: Callable[[str], None]) -> None:
-    """Command line of a Spark job, `--run-dir FOLDER`.
+def run_job(main: Callable[..., None], **choices: Sequence[str]) -> None:
+    """Command line of a Spark job, `--run-dir FOLDER`, and an option of each of `choices`, the first being the default.
 
     A PipelineError becomes one line on stderr and exit status EX_DATAERR, by which the DAG knows not to retry.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--run-dir", required=True, help="the run's folder, with its settings.json")
+    for name, values in choices.items():
+        parser.add_argument(f"--{name}", choices=values, default=values[0])
     logging.basicConfig(level=logging.INFO, format=f"{PROGRESS_PREFIX}%(message)s", stream=sys.stdout)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
-        main(parser.parse_args().run_dir)
+        options = vars(parser.parse_args())
+        main(options.pop("run_dir"), **options)
     except PipelineError as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(os.EX_DATAERR)
@@ -134,3 +140,8 @@ def _write_launcher(folder: Path, java: Path) -> Path:
     temporary.chmod(0o755)
     temporary.replace(launcher)
     return folder
+
+
+if __name__ == "__main__":
+    for name, value in submit_environment().items():
+        print(f"export {name}={shlex.quote(value)}")
