@@ -16,7 +16,7 @@ from fer_tasks.result_basis import ReusableStep
 from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
-from fer_tasks.spark_runtime import SPARK_CONF
+from fer_tasks.spark_runtime import SPARK_CONF, package_archive
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -84,14 +84,21 @@ DEFAULT_ARGS: dict[str, Any] = {
 
 
 class ReusingSparkSubmit(SparkSubmitOperator):
-    """Submits the step's job unless a former run's result stands for it, which is found without starting a JVM."""
+    """Submits the step's job, with fer_tasks for the executors, unless a former run's result stands for it, which is
+    found without starting a JVM."""
 
     def __init__(self, *, step: ReusableStep, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
 
     def execute(self, context: Any) -> None:
-        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), partial(super().execute, context))
+        submit = partial(super().execute, context)
+
+        def run_job() -> None:
+            self.py_files = str(package_archive())
+            submit()
+
+        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), run_job)
 
 
 def spark_step(step: ReusableStep) -> ReusingSparkSubmit:

@@ -4,6 +4,7 @@ eval "$(python -m fer_tasks.spark_runtime)"     sets it for spark-submit in a sh
 """
 
 import argparse
+import hashlib
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +75,25 @@ def submit_environment() -> dict[str, str]:
         "PATH": f"{scripts}:{os.environ.get('PATH', '')}",
         "SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP", "127.0.0.1"),
     }
+
+
+def package_archive() -> Path:
+    """A zip of fer_tasks' modules for spark-submit's `py_files`, below FER_HOME: executors need no copy of the project.
+
+    Its name holds the digest of its content, so that another version never takes the place of one in use.
+    """
+    package = Path(__file__).resolve().parent
+    sources = {f"{package.name}/{path.name}": path.read_bytes() for path in sorted(package.glob("*.py"))}
+    digest = hashlib.sha256(repr(sources).encode()).hexdigest()[:16]
+    archive = Path(os.environ.get("FER_HOME", package.parent / ".airflow")) / "py_files" / f"fer_tasks-{digest}.zip"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        temporary = archive.with_name(f"{os.getpid()}-{archive.name}")
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in sources.items():
+                file.writestr(name, content)
+        temporary.replace(archive)
+    return archive
 
 
 def spark_session(app_name: str) -> "SparkSession":
