@@ -98,7 +98,7 @@ def _mean_map(found: EmotionMap, face: Any) -> MeanMap:
             for number, (name, weight) in enumerate(zip(FACE_REGIONS, found.weights, strict=True))
         ),
         size=_images(found),
-        strongest=", ".join(f"{part.part} {_share(part)}" for part in found.parts[:_NUM_NAMED] if part.share > 0),
+        strongest=tuple(f"{part.part} {_share(part)}" for part in found.parts[:_NUM_NAMED] if part.share > 0),
     )
 
 

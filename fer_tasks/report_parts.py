@@ -121,7 +121,7 @@ class MeanMap:
     picture: str
     regions: tuple[MapRegion, ...]
     size: str
-    strongest: str
+    strongest: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -187,9 +187,9 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "Agreement with integrated gradients (correlation) 0.70",
         "The network with shuffled weights (rank correlation) 0.04, differs, as it should",
         "Time of all explanations 1 min 1 s",
-        "Recognised 50 of 120 images mouth 67% (60–73), nose 33% (30–37)",
-        "Commonest confusion happy, taken for neutral 1 image chin 67%, nose 33%",
-        "Champion, version 4 50 of 110 images eyes 67% (60–73), nose 33% (30–37)",
+        "Recognised 50 of 120 images mouth 67% (60–73) nose 33% (30–37)",
+        "Commonest confusion happy, taken for neutral 1 image chin 67% nose 33%",
+        "Champion, version 4 50 of 110 images eyes 67% (60–73) nose 33% (30–37)",
         "Happy rests on the mouth 67% (60–73). That is where people show it: the mouth. In the champion it rests on "
         "the eyes 67% (60–73). Where it is taken for neutral, that cannot be placed: there is only 1 image.",
         "above its share of the picture (mouth 12%, nose 12%,",
