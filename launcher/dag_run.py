@@ -35,6 +35,7 @@ def main() -> None:
     if dag_bag.import_errors:
         sys.exit("\n".join(dag_bag.import_errors.values()))
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
+    end_every_worker()
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -43,6 +44,24 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     sys.exit(0 if run.state == DagRunState.SUCCESS else 1)
+
+
+def end_every_worker() -> None:
+    """Make Airflow's LocalExecutor send a closing message for each of its workers when it ends.
+
+    That of Airflow 3.3.2 sends one for each that is still alive when its turn comes, and a worker that has taken an
+    earlier message may be gone by then: the last ones get none, and are waited for without end.
+    """
+    from airflow.executors.local_executor import LocalExecutor
+
+    end = LocalExecutor.end
+
+    def end_all(executor: LocalExecutor) -> None:
+        for _ in executor.workers:
+            executor.activity_queue.put(None)
+        end(executor)  # what it sends besides is read by nobody
+
+    LocalExecutor.end = end_all
 
 
 def _wait_for_api_server(url: str) -> None:
