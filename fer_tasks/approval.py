@@ -30,8 +30,9 @@ class ApprovalRequest:
 
 def request(run_dir: RunDirectory) -> ApprovalRequest:
     """The question about the run's model. The answer to an earlier one is forgotten."""
+    run_dir.pull()
     settings, decision = run_dir.load_settings(), run_dir.load_json(run_dir.gate_json, GateDecision)
-    run_dir.approval_json.unlink(missing_ok=True)
+    run_dir.remove(run_dir.approval_json)
     hours = settings.approval_timeout_hours
     return ApprovalRequest(
         subject=f"Promote the model of {run_dir.root.name} to champion of {settings.registered_model}?",
