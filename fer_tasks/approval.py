@@ -34,8 +34,9 @@ def request(run_dir: RunDirectory, report_link: str) -> ApprovalRequest:
     """
     from fer_tasks.accuracy_gate import GateDecision
 
+    run_dir.pull()
     settings, decision = run_dir.load_settings(), run_dir.load_json(run_dir.gate_json, GateDecision)
-    run_dir.approval_json.unlink(missing_ok=True)
+    run_dir.remove(run_dir.approval_json)
     hours = settings.approval_timeout_hours
     return ApprovalRequest(
         subject=f"Promote the model of {run_dir.root.name} to champion of {settings.registered_model}?",

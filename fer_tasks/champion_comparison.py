@@ -69,7 +69,7 @@ def run(
     from fer_tasks.registry import find_champion
 
     name = run_dir.load_settings().registered_model
-    run_dir.champion_predictions.unlink(missing_ok=True)
+    run_dir.remove(run_dir.champion_predictions)
     champion = find_champion(name)
     comparison = ChampionComparison(name, fingerprint(faces))
     if champion is not None:

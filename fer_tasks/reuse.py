@@ -51,13 +51,14 @@ def reuse_or_run(step: ReusableStep, run_dir: RunDirectory, compute: Callable[[]
     that is just being deleted, is logged and leads to computing. Raises what `compute` raises.
     """
     started_at, clock = utc_now(), time.monotonic()
+    run_dir.pull()
     basis = _known_basis(step, run_dir)
     if basis and run_dir.load_settings().reuse and (result := _take_over(step, run_dir, basis)):
         seconds = time.monotonic() - clock
         run_dir.record_reuse(step.name, started_at=started_at, seconds=seconds, reused_from=result.made_by)
         _log.info("Reused from run %s, since data, settings and code are the same", result.made_by)
         return
-    run_dir.result_json(step.name).unlink(missing_ok=True)
+    run_dir.remove(run_dir.result_json(step.name))
     compute()
     if basis and basis == _known_basis(step, run_dir):  # else data or code have been changed meanwhile
         _keep(step, run_dir, basis)

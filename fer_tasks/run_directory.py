@@ -11,12 +11,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_tasks.errors import PipelineError
+from fer_tasks.run_storage import storage_in_use
 from fer_tasks.settings import RunSettings
 
 T = TypeVar("T")
@@ -38,15 +39,22 @@ class Attempt:
 
 
 def runs_folder() -> Path:
-    """Where the runs' folders are: FER_RUNS_FOLDER, or `./runs`."""
-    return Path(os.environ.get("FER_RUNS_FOLDER", "runs")).absolute()
+    """Where the runs' folders are: FER_RUNS_FOLDER, or `./runs`. The local mirror, where that is a URL."""
+    storage = storage_in_use()
+    return storage.mirror if storage else Path(os.environ.get("FER_RUNS_FOLDER", "runs")).absolute()
 
 
 class RunDirectory:
-    """Folder of one run. Paths are properties; `replacing` writes, `save_json` and `load_json` keep records."""
+    """Folder of one run. Paths are properties; `replacing` writes, `save_json` and `load_json` keep records.
+
+    Where runs are kept on object storage, it is a folder of the local mirror: what is written or removed here is
+    stored or deleted there, too, and `pull`, which each step's `attempt` begins with, brings what others stored.
+    """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
+        storage = storage_in_use()
+        self._storage = storage if storage and self.root.is_relative_to(storage.mirror) else None
 
     @classmethod
     def for_run_id(cls, run_id: str) -> "RunDirectory":
@@ -102,7 +110,7 @@ class RunDirectory:
     @classmethod
     def for_study(cls, study_name: str) -> "RunDirectory":
         """Folder of a study, which several runs may go on with: its journal and its trials."""
-        return cls(cls.for_run_id("studies").root / study_name)
+        return cls(runs_folder() / "studies" / study_name)
 
     def trial(self, number: int) -> "RunDirectory":
         """Folder of a trial of this study, where it trains."""
@@ -118,11 +126,11 @@ class RunDirectory:
         return RunSettings.from_params(json.loads(self.settings_json.read_text()))
 
     @contextmanager
-    def replacing(self, path: Path) -> Iterator[Path]:
+    def replacing(self, path: Path, *, is_scratch: bool = False) -> Iterator[Path]:
         """Yield a temporary sibling of `path` (same suffix) and rename it to `path` when the block ends well.
 
         The block writes a file or makes a folder there. A block that fails or is killed leaves `path` as it was;
-        what a killed one left beside it is swept by the next try.
+        what a killed one left beside it is swept by the next try. is_scratch: not for object storage.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{path.stem}-*.tmp{path.suffix}"):
@@ -130,11 +138,30 @@ class RunDirectory:
         temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
         try:
             yield temporary
-            if temporary.is_dir():
-                _remove(path)
-            temporary.replace(path)
+            with self._guarded():
+                if temporary.is_dir():
+                    _remove(path)
+                temporary.replace(path)
+                if self._storage and not is_scratch:
+                    self._storage.push(path)
         finally:
             _remove(temporary)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder of this run, if it is there."""
+        with self._guarded():
+            _remove(path)
+            if self._storage:
+                self._storage.forget(path)
+
+    def pull(self, *, folders: bool = True) -> None:
+        """Take over what others have stored of this run. folders: its tables, too."""
+        if self._storage:
+            with self._guarded():
+                self._storage.pull(self.root, folders=folders)
+
+    def _guarded(self) -> AbstractContextManager[None]:
+        return self._storage.guarding(self.root) if self._storage else nullcontext()
 
     def save_json(self, path: Path, record: Any) -> None:
         """Write a result dataclass (or a plain dict) as JSON. NaN becomes null."""
@@ -158,6 +185,7 @@ class RunDirectory:
     @contextmanager
     def attempt(self, step: str) -> Iterator[None]:
         """Record one try of `step`: when, how long, and how it ended. The report reads it."""
+        self.pull()
         earlier = self.attempts(step)
         started, clock = utc_now(), time.monotonic()
 

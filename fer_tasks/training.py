@@ -7,7 +7,6 @@ learning rate follow from the seed and the step's number, and the rest is in the
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -67,7 +66,7 @@ def run(run_dir: RunDirectory) -> History:
         with run_dir.replacing(run_dir.model) as temporary:
             model.save(temporary)
         run_dir.save_json(run_dir.history_json, history)
-        shutil.rmtree(run_dir.checkpoint_folder, ignore_errors=True)
+        run_dir.remove(run_dir.checkpoint_folder)
     return history
 
 

@@ -4,7 +4,6 @@ Only the validation split is looked at; the test split is never read.
 """
 
 import logging
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -92,7 +91,7 @@ def _train_and_tell(
     else:
         trial_dir.save_json(trial_dir.history_json, history)
         study.tell(trial, max(epoch.val_accuracy for epoch in history.epochs))
-    shutil.rmtree(trial_dir.checkpoint_folder, ignore_errors=True)
+    trial_dir.remove(trial_dir.checkpoint_folder)
 
 
 def _replace(study: "Study", trial: "Trial", reason: str) -> None:

@@ -38,7 +38,8 @@ def main() -> int:
         environment = airflow_environment(_free_port())
     except PipelineError as error:
         sys.exit(str(error))
-    os.environ["FER_RUNS_FOLDER"] = environment["FER_RUNS_FOLDER"]
+    for name in ("FER_RUNS_FOLDER", "FER_HOME"):
+        os.environ[name] = environment[name]
     print("Preparing Airflow", flush=True)
     migrate_database(environment)
     now = datetime.now(UTC)

@@ -82,8 +82,7 @@ def _run(airflow: Airflow) -> None:
     dag = "/api/v2/dags/fer_training"
     deadline = time.monotonic() + _RUN_SECONDS
     while not _is_there(airflow, dag):
-        _expect(time.monotonic() < deadline, "fer_training is parsed")
-        time.sleep(3)
+        _sleep_until(deadline, "fer_training is not parsed")
     airflow.ask("PATCH", dag, {"is_paused": False})
     run_id = airflow.ask("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": _QUICK})["dag_run_id"]
     told: dict[str, str] = {}
@@ -95,8 +94,7 @@ def _run(airflow: Airflow) -> None:
                 _tell(f"{task['task_id']}: {task['state']}")
         if state in ("success", "failed"):
             break
-        _expect(time.monotonic() < deadline, f"the run ends, it is {state}")
-        time.sleep(5)
+        _sleep_until(deadline, f"the run is still {state}")
     _expect(state == "success", f"the run is green: {state}")
     report = airflow.fetch(f"/fer/dags/fer_training/runs/{run_id}").decode()
     _expect("Accepted" in report and "<h1" in report, f"the plugin serves the report, {len(report):,} characters")
@@ -122,6 +120,12 @@ def _check_spark(compose: list[str]) -> None:
     _expect(master["aliveworkers"] == 2, f"workers: {master['aliveworkers']}")
     names = sorted(app["name"].split()[0] for app in master["completedapps"])
     _expect(names == ["ingest_dataset", "preprocess_faces"], f"applications of the Spark master: {names}")
+
+
+def _sleep_until(deadline: float, else_what: str) -> None:
+    if time.monotonic() > deadline:
+        sys.exit(f"After {_RUN_SECONDS} s {else_what}")
+    time.sleep(3)
 
 
 def _expect(is_met: bool, what: str) -> None:

@@ -58,6 +58,7 @@ def run_page(dag_id: str, run_id: str) -> Any:
     if state is None:
         return no_page()
     run_dir = RunDirectory.for_run_id(run_id)
+    run_dir.pull(folders=False)
     report = find_report(runs_folder(), run_dir.root.name)
     if report is None:
         return _notice(tell_progress(run_dir, state))

@@ -7,7 +7,6 @@ Data set and run folder must stand at the same path on the driver and on every e
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -131,7 +130,7 @@ def _read(run_dir: RunDirectory, *, source: DatasetSource, max_megapixels: int) 
 
 def _unpack(run_dir: RunDirectory, source: DatasetSource) -> DatasetSource:
     """Spark's tasks read a CSV from the middle, which a compressed one does not allow."""
-    with run_dir.replacing(run_dir.unpacked_folder) as folder:
+    with run_dir.replacing(run_dir.unpacked_folder, is_scratch=True) as folder:
         folder.mkdir()
         name = dataset_archive.extract(source.path, source.members[0], folder).name
     return replace(source, path=run_dir.unpacked_folder / name)
@@ -147,8 +146,7 @@ def _write(measured: DataFrame, run_dir: RunDirectory, source: DatasetSource) ->
         num_images = counts.get["images"]
         if not num_images:
             raise DatasetError("The data set holds no image; expected a line or a file a face. Give another one.")
-    if run_dir.unpacked_folder.exists():
-        shutil.rmtree(run_dir.unpacked_folder)
+    run_dir.remove(run_dir.unpacked_folder)
     return num_images, counts.get["undecodable"]
 
 
