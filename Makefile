@@ -18,7 +18,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install run tune ui champion rollback test test-all check format lock bench clean
+.PHONY: help install run tune ui up down compose-test champion rollback test test-all check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,15 @@ tune: $(INSTALLED) ## search for better settings; CONF='{"num_trials": 30}' over
 ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
 	@$(BIN)/python -m launcher.ui
 
+up: ## the pipeline in containers; prints address and login (needs Docker with Compose 1.29 or 2)
+	@$(PYTHON) -m launcher.stack up
+
+down: ## stop the containers; runs, models and databases stay in their volumes
+	@$(PYTHON) -m launcher.stack down
+
+compose-test: ## a stack of containers of its own: started, a run triggered, its report fetched, removed
+	@$(PYTHON) -m launcher.stack_trial
+
 champion: $(INSTALLED) ## the model in use and who was champion when; MODEL=name for another registered model
 	@$(BIN)/python -m fer_tasks.champion show $${MODEL:+--model "$$MODEL"}
 
@@ -41,7 +50,7 @@ rollback: $(INSTALLED) ## take the former champion back; MODEL=name for another 
 	@$(BIN)/python -m fer_tasks.champion rollback $${MODEL:+--model "$$MODEL"}
 
 test: $(INSTALLED) ## the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
 	@$(BIN)/python -m pytest -m ''

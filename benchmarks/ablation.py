@@ -1,11 +1,12 @@
 """What each part of the recipe is worth: one change at a time, the same seeds, judged on validation alone.
 
-    python benchmarks/ablation.py --run-dir runs/<run> --epochs 12 --seeds 1 2 [--changes recipe no_augmentation ...]
+    python benchmarks/ablation.py --run-dir runs/<run> --epochs 12 --seeds 1 2 [--changes recipe no_mixup ...]
 
 `--run-dir` is a run whose faces.parquet is ready; its test split is not read. Trainings go to --output, one folder
-each, and one that is there already is not done again, so that a broken-off series goes on. For changes of the
-preprocessing (noise reduction, contrast, balancing in Spark) make a run with that setting and give its folder too:
-`--run-dir name=runs/<run>`. The last line is JSON: the mean difference of each change to the recipe, in points.
+each, and one that is there already is not done again, so that a broken-off series goes on. `--with`, a JSON object,
+changes all of them. For changes of the preprocessing (noise reduction, contrast, balancing in Spark) make a run with
+that setting and give its folder too: `--run-dir name=runs/<run>`. The last line is JSON: the mean difference of each
+change to the recipe, in points.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--changes", nargs="*", default=list(CHANGES), choices=list(CHANGES))
+    parser.add_argument("--with", dest="base", type=json.loads, default={}, help="settings that all trainings share")
     parser.add_argument("--output", type=Path, default=PROJECT / "runs" / "ablation")
     options = parser.parse_args()
     if not options.run_dir:
@@ -58,7 +60,13 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         for name, change, folder in cases:
-            settings = {"preset": "fer2013", "epochs": options.epochs, "patience": options.epochs, **change}
+            settings = {
+                "preset": "fer2013",
+                "epochs": options.epochs,
+                "patience": options.epochs,
+                **options.base,
+                **change,
+            }
             where = options.output / f"{name}-{options.epochs}-epochs-seed-{seed}"
             rows.append({"change": name, "seed": seed, **measure(where, folder, {**settings, "seed": seed})})
             print(json.dumps(rows[-1]), flush=True)

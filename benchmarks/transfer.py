@@ -1,11 +1,12 @@
 """Transfer learning: fine-tuning trained weights on a few faces against training on them from scratch.
 
-    python benchmarks/transfer.py --run-dir runs/<run> [--weights pretrained] [--images 50] [--seed 1]
+    python benchmarks/transfer.py --run-dir runs/<run> [--weights pretrained] [--images 50] [--seeds 1 2 3]
 
 The small data set is made of the run's test split, which the weights have not seen: `--images` faces an emotion to
-train on, ten an emotion for validation, all others to judge by. So that it is a new camera as well as new people, every
-face is made darker, blurred and noisy. Both trainings are those of train_model with the preset that `auto` takes,
-`fine_tuning` and `fer2013`; the last line is JSON: points gained, and the share of the time.
+train on, ten an emotion for validation, all others to judge by; of `--split validation` where a recipe is to be chosen.
+So that it is a new camera as well as new people, every face is made darker, blurred and noisy. Both trainings are those
+of train_model with the preset that `auto` takes, `fine_tuning` and `fer2013`; `--tuning` changes the first. The last
+line is JSON: points gained and the share of the time, of the means over the seeds.
 """
 
 import argparse
@@ -37,19 +38,29 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--images", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--split", choices=["validation", "test"], default="test")
+    parser.add_argument("--tuning", type=json.loads, default={}, help='settings of the fine-tuning: {"epochs": 6}')
     options = parser.parse_args()
     if not options.run_dir:
         parser.exit(message="It needs a run whose faces are ready: give it with --run-dir.\n")
-    faces = load_split(RunDirectory(options.run_dir), "test")
-    results = {}
-    for name, weights in (("from scratch", "none"), ("fine-tuned", options.weights)):
-        with tempfile.TemporaryDirectory() as folder:
-            run_dir = RunDirectory(folder)
-            write_small_set(run_dir, faces, images=options.images, seed=options.seed)
-            params = {"dataset": "small", "initial_weights": weights, "seed": options.seed}
-            results[name] = train(run_dir, params)
-    report(results)
+    faces = load_split(RunDirectory(options.run_dir), options.split)
+    ways = {"from scratch": {}, "fine-tuned": {"initial_weights": options.weights, **options.tuning}}
+    report({
+        name: [measure(faces, options.images, {"dataset": "small", "seed": seed, **way}) for seed in options.seeds]
+        for name, way in ways.items()
+    })  # fmt: skip
+
+
+def measure(faces: Faces, images: int, params: dict[str, Any]) -> dict[str, float]:
+    """Train on the small set of the seed, and judge."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = RunDirectory(folder)
+        write_small_set(run_dir, faces, images=images, seed=params["seed"])
+        run_dir.save_json(run_dir.settings_json, RunSettings.from_params(params).to_params())
+        history = training.run(run_dir)
+        measured = evaluation.run(run_dir)
+    return {"accuracy": measured.single_view_accuracy, "seconds": history.seconds, "epochs": len(history.epochs)}
 
 
 def write_small_set(run_dir: RunDirectory, faces: Faces, *, images: int, seed: int) -> None:
@@ -86,18 +97,16 @@ def another_camera(face: np.ndarray[Any, Any], random: np.random.Generator) -> n
     return levels / np.float32(255)
 
 
-def train(run_dir: RunDirectory, params: dict[str, Any]) -> dict[str, float]:
-    run_dir.save_json(run_dir.settings_json, RunSettings.from_params(params).to_params())
-    history = training.run(run_dir)
-    measured = evaluation.run(run_dir)
-    return {"accuracy": measured.single_view_accuracy, "seconds": history.seconds, "epochs": len(history.epochs)}
-
-
-def report(results: dict[str, dict[str, float]]) -> None:
-    print(f"{'':14}{'accuracy':>10}{'seconds':>10}{'epochs':>8}")
-    for name, result in results.items():
-        print(f"{name:14}{result['accuracy']:10.1%}{result['seconds']:10.1f}{result['epochs']:8}")
-    scratch, tuned = results["from scratch"], results["fine-tuned"]
+def report(results: dict[str, list[dict[str, float]]]) -> None:
+    mean = {
+        name: {key: float(np.mean([result[key] for result in of_seeds])) for key in of_seeds[0]}
+        for name, of_seeds in results.items()
+    }
+    print(f"{'':14}{'accuracy':>10}{'seconds':>10}{'epochs':>8}   each seed")
+    for name, result in mean.items():
+        each = ", ".join(f"{one['accuracy']:.1%}" for one in results[name])
+        print(f"{name:14}{result['accuracy']:10.1%}{result['seconds']:10.1f}{result['epochs']:8.0f}   {each}")
+    scratch, tuned = mean["from scratch"], mean["fine-tuned"]
     gain = 100 * (tuned["accuracy"] - scratch["accuracy"])
     print(
         json.dumps({"points_gained": round(gain, 1), "share_of_time": round(tuned["seconds"] / scratch["seconds"], 3)})

@@ -11,11 +11,12 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOper
 from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+from dags.fer_notifications import notifier_for, report_address
 from fer_tasks.result_basis import ReusableStep
 from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
-from fer_tasks.spark_runtime import SPARK_CONF
+from fer_tasks.spark_runtime import SPARK_CONF, package_archive
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -44,13 +45,19 @@ class PromotionApproval(ApprovalOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         waits = timedelta(hours=RunSettings().approval_timeout_hours)  # `execute` puts the run's own in its place
-        super().__init__(subject="Promote?", defaults=self.REJECT, response_timeout=waits, **kwargs)
+        super().__init__(
+            subject="Promote?",
+            defaults=self.REJECT,
+            response_timeout=waits,
+            notifiers=notifier_for("waiting"),
+            **kwargs,
+        )
 
     def execute(self, context: Any) -> Any:
         from fer_tasks import approval, report
 
         run_dir = RunDirectory.for_run_id(context["run_id"])
-        request = approval.request(run_dir)
+        request = approval.request(run_dir, report_address(context["run_id"]))
         report.write(run_dir)  # what the person decides on; publish_report writes it again with the answer
         self.subject, self.body, self.response_timeout = request.subject, request.body, request.timeout
         return super().execute(context)
@@ -77,14 +84,21 @@ DEFAULT_ARGS: dict[str, Any] = {
 
 
 class ReusingSparkSubmit(SparkSubmitOperator):
-    """Submits the step's job unless a former run's result stands for it, which is found without starting a JVM."""
+    """Submits the step's job, with fer_tasks for the executors, unless a former run's result stands for it, which is
+    found without starting a JVM."""
 
     def __init__(self, *, step: ReusableStep, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
 
     def execute(self, context: Any) -> None:
-        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), partial(super().execute, context))
+        submit = partial(super().execute, context)
+
+        def run_job() -> None:
+            self.py_files = str(package_archive())
+            submit()
+
+        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), run_job)
 
 
 def spark_step(step: ReusableStep) -> ReusingSparkSubmit:

@@ -21,6 +21,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import Param, TriggerRule, dag, task
 
+from dags.fer_notifications import notifier_for
 from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, PromotionApproval, spark_step
 from fer_tasks.ingestion import INGEST_DATASET
 from fer_tasks.preprocessing import PREPROCESS_FACES
@@ -37,6 +38,8 @@ from fer_tasks.settings import RunSettings
     tags=["fer"],
     params={name: Param(**spec) for name, spec in RunSettings.form_fields().items()},
     default_args=DEFAULT_ARGS,
+    on_failure_callback=notifier_for("failure") or None,
+    on_success_callback=notifier_for("success") or None,
 )
 def fer_training() -> None:
     @task

@@ -21,7 +21,8 @@ publish_report      | report                      | every record there is     | 
 
 promote_model and publish_report also write index.html (report_index), the reports of all runs, beside the runs'
 folders, and log the run to MLflow (tracking), each thing once; tracking.json says which run there is this one's. The
-alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion).
+alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion), which leaves a
+rollback.json in the folder of the run whose model was champion.
 
 ingest_dataset, check_data_quality and preprocess_faces also write keys/<step>.json: what they made of what. They take
 over the files of a former run with the same key instead of computing them (reuse, result_basis); their settings, inputs

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -28,15 +27,21 @@ class ApprovalRequest:
     timeout: timedelta
 
 
-def request(run_dir: RunDirectory) -> ApprovalRequest:
-    """The question about the run's model. The answer to an earlier one is forgotten."""
+def request(run_dir: RunDirectory, report_link: str) -> ApprovalRequest:
+    """The question about the run's model. The answer to an earlier one is forgotten.
+
+    report_link: where Airflow shows the report, relative to its base URL, as the UI takes addresses in a request.
+    """
+    from fer_tasks.accuracy_gate import GateDecision
+
     settings, decision = run_dir.load_settings(), run_dir.load_json(run_dir.gate_json, GateDecision)
     run_dir.approval_json.unlink(missing_ok=True)
     hours = settings.approval_timeout_hours
     return ApprovalRequest(
         subject=f"Promote the model of {run_dir.root.name} to champion of {settings.registered_model}?",
         body=(
-            f"The gate accepted it: {decision.reason}\n\nThe report: `{run_dir.report_html}`\n\n"
+            f"The gate accepted it: {decision.reason}\n\n"
+            f"[Open the report]({report_link}) (on disk: `{run_dir.report_html}`)\n\n"
             f"Without an answer within {hours} h it is rejected."
         ),
         timeout=timedelta(hours=hours),

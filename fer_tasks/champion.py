@@ -4,13 +4,20 @@ python -m fer_tasks.champion {show,rollback} [--model NAME]
 """
 
 import argparse
+import logging
 import sys
+from typing import Any
 
-from fer_tasks.champion_alias import Rollback, step_back
+from fer_tasks import report_index
+from fer_tasks.champion_alias import Rollback, step_back, successions
 from fer_tasks.errors import PipelineError
 from fer_tasks.registry import Champion, find_champion
+from fer_tasks.run_directory import RunDirectory, runs_folder
+from fer_tasks.run_summary import RollbackNote
 from fer_tasks.settings import RunSettings
 from fer_tasks.tracking import connected, tracking_uri, without_password
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown (the version was not made by this pipeline)"
 
@@ -53,10 +60,34 @@ def show(name: str) -> str:
 
 
 def rollback(name: str) -> str:
-    """Take the former champion of `name` back; says what changed. Raises RegistryError when there is none."""
+    """Take the former champion of `name` back; says what changed. Raises RegistryError when there is none.
+
+    The run whose model was left gets a rollback.json, and the index of all reports is written again.
+    """
     with connected() as client:
         change = step_back(client, name)
+        _note(client, change)
+    if runs_folder().is_dir():
+        report_index.publish(runs_folder())
     return _told(change)
+
+
+def _note(client: Any, change: Rollback) -> None:
+    """Tell the run's folder, where there is one; the rollback stands, whatever comes of that."""
+    before, after = change.version_before, change.version_after
+    folders = [
+        client.get_model_version(change.registered_model, str(version)).tags.get("run_folder")
+        for version in (before, after)
+    ]
+    run_dir = RunDirectory.for_run_id(folders[0]) if folders[0] else None
+    if run_dir is None or not run_dir.root.is_dir():
+        return
+    since = successions(client, change.registered_model)[-1].at
+    note = RollbackNote(change.registered_model, before, after, folders[1], since)
+    try:
+        run_dir.save_json(run_dir.rollback_json, note)
+    except OSError as error:
+        _log.warning("The index of reports will not tell of the rollback: %s", error)
 
 
 def _told(change: Rollback) -> str:

@@ -102,19 +102,23 @@ def advance(client: Any, name: str, version: int, *, expected: int | NotChecked 
 def step_back(client: Any, name: str) -> Rollback:
     """Make `previous_champion` the champion again, and the one before it in the history `previous_champion`.
 
-    The version that is left behind gets neither alias, so another rollback goes further back, never forth again.
+    The version that is left behind gets neither alias, so another rollback goes further back, never forth again. After
+    a rollback that was killed half-way, the next one ends it and goes no further.
     Raises RegistryError when there is none to go back to.
     """
     with locked(home() / "registry.lock"):
         champion, former = versions_in_use(client, name)
         if champion is None:
             raise RegistryError(f"{name!r} has no champion, so there is nothing to roll back.")
+        history = successions(client, name)
+        if former == champion and history[-1:] and history[-1].version != champion:
+            champion = history[-1].version  # a killed rollback has moved the first alias: this one ends it
         if former is None or former == champion:
             raise RegistryError(
                 f"There is no champion of {name!r} before version {champion}, so nothing was changed. To use another "
                 "version, clear promote_model of the run that made it."
             )
-        before_that = _predecessor(successions(client, name), former)
+        before_that = _predecessor(history, former)
         client.set_registered_model_alias(name, CHAMPION, str(former))
         if before_that is None:
             client.delete_registered_model_alias(name, PREVIOUS_CHAMPION)

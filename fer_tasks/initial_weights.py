@@ -18,9 +18,14 @@ def find_initial_model(settings: RunSettings) -> Any | None:
 
     Raises TrainingError when it cannot be read, and RegistryError when there is no champion.
     """
-    name = settings.initial_weights
-    if name == "none":
-        return None
+    return None if settings.initial_weights == "none" else load_named_model(settings.initial_weights, settings)
+
+
+def load_named_model(name: str, settings: RunSettings) -> Any:
+    """`pretrained`, `champion` (of the registered model of the settings), or a path: a run's folder or a .keras file.
+
+    Raises TrainingError when it cannot be read, and RegistryError when there is no champion.
+    """
     if name == "champion":
         from fer_tasks.registry import load_champion
 

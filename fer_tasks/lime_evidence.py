@@ -11,10 +11,11 @@ from fer_tasks.lime_surrogate import LinearFit, Masks, Weights
 from fer_tasks.neighbourhood import Neighbourhood
 
 MIN_HELD_OUT_R2 = 0.3
-MIN_WEIGHT_CORRELATION = 0.6
+MIN_WEIGHT_CORRELATION = 0.7
+MIN_GAIN = 0.05
 """An explanation below one of them is called unreliable. So is one that finds the deciding regions no better than
 chance does, or that integrated gradients contradict. Ranks and the top five are no bounds: where one region decides,
-the order of the others is chance, and rightly so."""
+the order of the others is chance, and rightly so. How they were chosen, and confirmed: docs/explanations.md."""
 
 _NUM_TOP = 5
 _NUM_RANDOM_ORDERS = 4
@@ -92,6 +93,8 @@ def find_doubts(
         doubts.append(f"another seed's weights correlate by {weight_correlation:.2f}, below {MIN_WEIGHT_CORRELATION}")
     if deletion >= random_order or insertion <= random_order:
         doubts.append("its order of the regions is no better than a random one")
+    elif (gain := (insertion - deletion) / 2) < MIN_GAIN:
+        doubts.append(f"its strongest regions change the probability by {gain:.3f} beyond chance, below {MIN_GAIN}")
     if gradient_agreement < 0:
         doubts.append(f"integrated gradients contradict it (correlation {gradient_agreement:.2f})")
     return doubts

@@ -22,6 +22,8 @@ from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.lineage import Lineage
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+from fer_tasks.teachers import NO_TEACHERS, teacher_names
 from fer_tasks.training_history import History
 
 MAX_BYTES = 10_000_000
@@ -64,7 +66,8 @@ class SplitMetrics:
 class ModelCard:
     """settings: all of the run that made it, the recipe among them. dataset_sha256: of the data set as it was given.
 
-    validation_accuracy: of the kept epoch, without test-time augmentation. trained_at: UTC, ISO 8601.
+    validation_accuracy: of the kept epoch, without test-time augmentation. trained_at: UTC, ISO 8601. teachers_sha256:
+    of the weights of the models that it learned from.
     """
 
     architecture: str
@@ -80,6 +83,7 @@ class ModelCard:
     model_sha256: str
     trained_at: str
     code_commit: str | None
+    teachers_sha256: tuple[str, ...] = ()
     protocol: str = PROTOCOL
     limits: str = LIMITS
 
@@ -95,7 +99,7 @@ def describe(run_dir: RunDirectory) -> ModelCard:
     return ModelCard(
         architecture=history.architecture,
         num_parameters=history.num_parameters,
-        settings={**settings.to_params(), "dataset": Path(settings.dataset).name},
+        settings=_without_folders(settings),
         seed=settings.seed,
         dataset_sha256=lineage.dataset_sha256 or "",
         num_training_images=preprocessing.faces_per_split["train"],
@@ -106,7 +110,15 @@ def describe(run_dir: RunDirectory) -> ModelCard:
         model_sha256=hashlib.sha256(run_dir.model.read_bytes()).hexdigest(),
         trained_at=lineage.finished_at,
         code_commit=lineage.code.commit,
+        teachers_sha256=history.teachers_sha256,
     )
+
+
+def _without_folders(settings: RunSettings) -> dict[str, Any]:
+    """The settings as JSON object, with what names a path of this machine cut to its last part."""
+    teachers = [Path(name).name for name in teacher_names(settings.teachers)]
+    named = {name: Path(getattr(settings, name)).name for name in ("dataset", "initial_weights")}
+    return {**settings.to_params(), **named, "teachers": ",".join(teachers) or NO_TEACHERS}
 
 
 def ship(run_dir: RunDirectory, folder: Path = PRETRAINED) -> ModelCard:

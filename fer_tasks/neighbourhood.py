@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fer_tasks.explained_network import Network
 from fer_tasks.face_regions import Segments, face_segments, filled
-from fer_tasks.lime_surrogate import Masks, disturbed_faces
+from fer_tasks.lime_surrogate import Masks
 from fer_tasks.settings import RunSettings
 
 FloatArray = NDArray[np.float32]
@@ -41,7 +41,7 @@ class Neighbourhood:
 
     def ask(self, masks: Masks) -> FloatArray:
         """float32 (n, 7): what the network says of the copies that show these regions."""
-        return self.network.probabilities(disturbed_faces(self.face, self.fill, self.segments, masks))
+        return self.network.of_copies(self.face, self.fill, self.segments, masks)
 
     def integrated_gradients(self, label: int) -> NDArray[np.float64]:
         """float64 (regions,): how much each region raises the probability of `label` on the way from fill to face.

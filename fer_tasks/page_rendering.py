@@ -1,5 +1,7 @@
 """Pages as HTML: values of a dataclass laid out by a Jinja template. Light, since Airflow's API server renders too."""
 
+from pathlib import Path
+
 from fer_tasks.errors import ReportError
 from fer_tasks.report_text import FILTERS
 
@@ -22,3 +24,8 @@ def render(page: object, template: str = "report.html.j2") -> str:
     if len(html.encode(errors="backslashreplace")) > MAX_BYTES:
         raise ReportError(f"The report would have {len(html):,} bytes, at most {MAX_BYTES:,} are allowed.")
     return html
+
+
+def template_text(name: str) -> str:
+    """A file of templates/ as it is, such as a style sheet."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "patience": 90,
         "crop_side": 44,
         "first_crop_side": 32,
-        "self_distillation": 0.6,
+        "self_distillation": 0.9,
         "augmentation_strength": 1.0,
         "mixup": 0.0,
         "weight_averaging": 0.999,

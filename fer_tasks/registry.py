@@ -79,10 +79,17 @@ class Champion:
             return {file.stem: json.loads(file.read_text()) for file in files}
 
     def load_model(self) -> Any:
-        """Its Keras model. Raises RegistryError when it is none, TrainingError when it cannot be read."""
+        """Its Keras model. Raises RegistryError when it is none or gone, TrainingError when it cannot be read."""
+        from mlflow.exceptions import MlflowException
+
         name = f"models:/{self.registered_model}/{self.version}"
-        with connected():
-            file = next(Path(import_mlflow().artifacts.download_artifacts(name)).rglob("*.keras"), None)
+        try:
+            with connected():
+                file = next(Path(import_mlflow().artifacts.download_artifacts(name)).rglob("*.keras"), None)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise  # the registry is away, which may pass
+            raise RegistryError(f"{name} has no files any more. Roll back, or promote another model.") from error
         if file is None:
             raise RegistryError(f"{name} holds no .keras file; let a run of this pipeline be accepted instead.")
         return load_model(file)

@@ -28,7 +28,7 @@ from fer_tasks.report_data_sections import (
     preprocessing_section,
     setting_lines,
 )
-from fer_tasks.report_gate_section import accuracy_scale, criterion_lines, gate_verdict
+from fer_tasks.report_gate_section import accuracy_scale, criterion_lines
 from fer_tasks.report_model_sections import (
     evaluation_section,
     explanation_section,
@@ -38,9 +38,10 @@ from fer_tasks.report_page import DataQualitySection, Gallery, ReportPage, StepL
 from fer_tasks.report_parts import ExplanationSection
 from fer_tasks.report_pictures import exclusion_galleries, mistake_galleries, quarantine_galleries
 from fer_tasks.report_records import RunRecords
-from fer_tasks.report_story import judge, tell_steps
+from fer_tasks.report_story import GateVerdict, judge, tell_steps
 from fer_tasks.report_text import UNKNOWN, duration
 from fer_tasks.run_directory import RunDirectory, utc_now
+from fer_tasks.run_summary import gate_verdict
 from fer_tasks.settings import RunSettings
 from fer_tasks.slices import SlicedAccuracy
 from fer_tasks.tracking import log_outcome
@@ -96,7 +97,7 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
     comparison = _comparison(run_dir, records)
     gate = records.of_step("accuracy_gate", "gate", lambda: run_dir.load_json(run_dir.gate_json, GateDecision))
     is_sample = _is_sample(settings, ingestion)
-    verdict = records.or_gap("gate", lambda: gate_verdict(gate, run_dir)) if gate else None
+    verdict = records.or_gap("gate", lambda: _said(gate, run_dir)) if gate else None
     steps = tell_steps(records.attempts, verdict)
     made_of = lineage.collect(
         run_dir.root.name,
@@ -141,6 +142,10 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
         problems=tuple(records.problems),
     )
     return page, made_of
+
+
+def _said(gate: GateDecision, run_dir: RunDirectory) -> GateVerdict:
+    return gate_verdict(run_dir, passed=gate.passed, reason=gate.reason, needs_approval=gate.needs_approval)
 
 
 def _comparison(run_dir: RunDirectory, records: RunRecords) -> ChampionComparison | None:

@@ -1,16 +1,13 @@
-"""The gate's record, and a person's answer to it, turned into the report's verdict."""
+"""The gate's record, turned into the report's criteria and its scale of accuracy."""
 
 from collections.abc import Callable
 
 from fer_tasks.accuracy_gate import GateDecision
-from fer_tasks.approval import Approval, told
 from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.gate_criteria import Criterion
 from fer_tasks.report_page import CriterionLine, ScaleRow
-from fer_tasks.report_story import GateVerdict
 from fer_tasks.report_text import UNKNOWN, percent, points
-from fer_tasks.run_directory import RunDirectory
 
 # 65 ± 5%: Goodfellow et al. 2013, arXiv:1307.0414.
 _HUMAN = ScaleRow("People on FER-2013, 65 ± 5%", 0.65, 0.60, 0.70, "reference")
@@ -27,17 +24,6 @@ _TITLES = {
     "champion": "Against the champion",
     "serving": "Serving check",
 }
-
-
-def gate_verdict(decision: GateDecision, run_dir: RunDirectory) -> GateVerdict:
-    """What the gate and, where one was asked, a person said. Raises PipelineError for another approval.json."""
-    if not (decision.passed and decision.needs_approval):
-        return GateVerdict(decision.passed, decision.reason)
-    if not run_dir.approval_json.exists():
-        return GateVerdict(decision.passed, decision.reason, "awaited")
-    approval = run_dir.load_json(run_dir.approval_json, Approval)
-    answer = told(approval, run_dir.load_settings().approval_timeout_hours)
-    return GateVerdict(decision.passed, decision.reason, "given" if approval.approved else "refused", answer)
 
 
 def criterion_lines(decision: GateDecision) -> tuple[CriterionLine, ...]:

@@ -1,23 +1,20 @@
 """runs/index.html: the reports of all runs, newest first, the trend of their accuracy, and who is champion.
 
-Airflow's API server shows the same page, so nothing heavy is imported. A runs folder outlives many versions of the
-pipeline, so of each record only the fields that are told here are read, and a folder without them is no obstacle.
+Airflow's API server shows the same page, so nothing heavy is imported.
 """
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from fer_tasks.page_rendering import render
 from fer_tasks.report_charts import LineChart, line_chart
-from fer_tasks.report_page import Verdict
-from fer_tasks.report_records import RunRecords
-from fer_tasks.report_story import GateVerdict, judge, tell_steps
 from fer_tasks.report_text import UNKNOWN
-from fer_tasks.run_directory import RunDirectory
+from fer_tasks.run_directory import RunDirectory, utc_now
+from fer_tasks.run_summary import RunSummary, summarise
 
 _log = logging.getLogger(__name__)
 
@@ -26,72 +23,32 @@ _MOST_LINES = 1000
 
 
 @dataclass(frozen=True)
-class _Criterion:
-    """The part of a line of gate.json that the index tells; of accuracy the values are in 0..1."""
-
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class _Gate:
-    """The part of gate.json that the index tells."""
-
-    passed: bool
-    reason: str
-    criteria: tuple[_Criterion, ...]
-
-    @property
-    def judged(self) -> _Criterion | None:
-        """Accuracy with its interval and threshold; None where the model gave no number."""
-        return next((line for line in self.criteria if line.metric == "accuracy" and line.value is not None), None)
-
-
-@dataclass(frozen=True)
-class _Promotion:
-    """The part of promotion.json that the index tells. promoted_at: ISO 8601, UTC."""
+class ChampionLine:
+    """Which version of a registered model is in use. folder: of its run; None where no record tells. since: ISO 8601,
+    UTC."""
 
     registered_model: str
     version: int
-    promoted_at: str
-
-
-@dataclass(frozen=True)
-class _Settings:
-    dataset: str
-
-
-@dataclass(frozen=True)
-class ReportLine:
-    """A run that has a report. started_at: ISO 8601, UTC. gate is None where the run did not come to it, promotion
-    where the model was not promoted, verdict where the records cannot be read."""
-
-    folder: str
-    started_at: str
-    dataset: str
-    gate: _Gate | None
-    promotion: _Promotion | None
-    verdict: Verdict | None
-    is_champion: bool = False
-
-    @property
-    def champion_told(self) -> str:
-        return f"version {self.promotion.version}, run {self.folder}" if self.promotion else UNKNOWN
+    folder: str | None
+    since: str
+    how: Literal["promotion", "rollback"]
 
 
 @dataclass(frozen=True)
 class IndexPage:
-    """lines: newest first, num_hidden older ones left out. champions: (registered model, its champion in words).
+    """lines: newest first, num_hidden older ones left out. champions: of each registered model, by its name.
     trend: of the data set that the newest judged model was tested on; None below two such runs."""
 
     written_at: str
-    lines: tuple[ReportLine, ...]
+    lines: tuple[RunSummary, ...]
     num_hidden: int
-    champions: tuple[tuple[str, str], ...]
+    champions: tuple[ChampionLine, ...]
     trend: LineChart | None
+
+    @property
+    def champion_folders(self) -> set[str | None]:
+        """Folders of the runs whose models are in use."""
+        return {champion.folder for champion in self.champions}
 
 
 def publish(runs: Path) -> None:
@@ -116,29 +73,45 @@ def find_report(runs: Path, folder: str) -> Path | None:
     A name that is no run's, and a link that leads out of the runs folder or to another file, count as none: whoever
     asks may have made them.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", folder):
-        return None
-    root = runs.resolve()
-    report = RunDirectory(root / folder).report_html
-    is_in_place: bool = report.is_file() and report.resolve() == report
-    return report if is_in_place else None
+    return _file_in_place(runs, folder, RunDirectory(folder).report_html.name)
+
+
+def find_data_docs(runs: Path, folder: str, page: str) -> Path | None:
+    """A page of the run's GX Data Docs, by its address below them; None as in `find_report`, and for what is no HTML.
+
+    For index.html it is the result of the validation, of which a run has one: GX's list of results is drawn by scripts.
+    """
+    docs = RunDirectory(folder).data_docs_folder.name
+    if page == "index.html":
+        results = sorted((runs.resolve() / folder / docs).glob("validations/**/*.html")) if _is_name(folder) else []
+        page = results[-1].relative_to(runs.resolve() / folder / docs).as_posix() if results else page
+    return _file_in_place(runs, folder, docs, *page.split("/")) if page.endswith(".html") else None
+
+
+def _file_in_place(runs: Path, *names: str) -> Path | None:
+    file = runs.resolve().joinpath(*names)
+    is_in_place = all(map(_is_name, names)) and file.is_file() and file.resolve() == file
+    return file if is_in_place else None
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) is not None
 
 
 def build_page(runs: Path) -> IndexPage:
     """Read every run's folder once."""
     lines = sorted(_lines(runs), key=lambda line: line.started_at, reverse=True)
     champions = _champions(lines)
-    told = [replace(line, is_champion=line in champions) for line in lines]
     return IndexPage(
-        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        lines=tuple(told[:_MOST_LINES]),
-        num_hidden=max(len(told) - _MOST_LINES, 0),
-        champions=tuple((line.promotion.registered_model, line.champion_told) for line in champions if line.promotion),
-        trend=trend_chart(told[:_MOST_LINES]),
+        written_at=utc_now(),
+        lines=tuple(lines[:_MOST_LINES]),
+        num_hidden=max(len(lines) - _MOST_LINES, 0),
+        champions=champions,
+        trend=trend_chart(lines[:_MOST_LINES], {champion.folder for champion in champions}),
     )
 
 
-def trend_chart(lines: Sequence[ReportLine]) -> LineChart | None:
+def trend_chart(lines: Sequence[RunSummary], champion_folders: Collection[str | None]) -> LineChart | None:
     """Test accuracy and threshold over the runs; lines: newest first. Accuracies on other data do not compare."""
     measured = [(line, line.gate.judged) for line in reversed(lines) if line.gate]
     judged = [(line, accuracy) for line, accuracy in measured if accuracy is not None]
@@ -146,7 +119,7 @@ def trend_chart(lines: Sequence[ReportLine]) -> LineChart | None:
     compared = [(line, accuracy) for line, accuracy in judged if line.dataset == dataset]
     if len(compared) < 2:
         return None
-    champion = next((place for place, (line, _) in enumerate(compared, 1) if line.is_champion), None)
+    champion = next((place for place, (line, _) in enumerate(compared, 1) if line.folder in champion_folders), None)
     chart = line_chart(
         f"Test accuracy on {dataset}",
         train=[accuracy.threshold for _, accuracy in compared],
@@ -167,47 +140,25 @@ def trend_chart(lines: Sequence[ReportLine]) -> LineChart | None:
     )
 
 
-def _lines(runs: Path) -> Iterator[ReportLine]:
+def _lines(runs: Path) -> Iterator[RunSummary]:
     for path in runs.iterdir() if runs.is_dir() else ():
         report = find_report(runs, path.name)
         if report is not None and (report.parent / "steps").is_dir():
-            yield _line(RunDirectory(report.parent), report)
+            yield summarise(RunDirectory(report.parent))
 
 
-def _line(run_dir: RunDirectory, report: Path) -> ReportLine:
-    written_at = datetime.fromtimestamp(report.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    try:
-        return _told(run_dir, written_at)
-    except (TypeError, ValueError, AttributeError):  # attempts that another program, or another version, wrote
-        _log.warning("The records of %s cannot be read.", run_dir, exc_info=True)
-    return ReportLine(run_dir.root.name, written_at, UNKNOWN, None, None, None)
+def _champions(lines: Sequence[RunSummary]) -> tuple[ChampionLine, ...]:
+    """Who came last, by promotion or rollback; the registry itself would take seconds to ask."""
+    latest: dict[str, ChampionLine] = {}
+    for line in sorted((told for run in lines for told in _successions(run)), key=lambda line: line.since):
+        latest[line.registered_model] = line
+    return tuple(latest[model] for model in sorted(latest))
 
 
-def _told(run_dir: RunDirectory, written_at: str) -> ReportLine:
-    records = RunRecords(run_dir)
-    settings = records.or_gap("settings", lambda: run_dir.load_json(run_dir.settings_json, _Settings))
-    gate = records.of_step("accuracy_gate", "gate", lambda: run_dir.load_json(run_dir.gate_json, _Gate))
-    verdict = GateVerdict(gate.passed, gate.reason) if gate else None
-    starts = [attempt.started_at for attempts in records.attempts.values() for attempt in attempts]
-    return ReportLine(
-        folder=run_dir.root.name,
-        started_at=min(starts, default=written_at),
-        dataset=_name(settings.dataset) if settings else UNKNOWN,
-        gate=gate,
-        promotion=records.or_gap("promotion", lambda: run_dir.load_json(run_dir.promotion_json, _Promotion)),
-        verdict=judge(tell_steps(records.attempts, verdict), verdict),
-    )
-
-
-def _name(dataset: str) -> str:
-    """`/data/fer2013.csv` -> `fer2013.csv`."""
-    return Path(dataset).name or dataset
-
-
-def _champions(lines: Sequence[ReportLine]) -> list[ReportLine]:
-    """The latest promotion of each registered model, by its name; the registry itself would take seconds to ask."""
-    latest: dict[str, ReportLine] = {}
-    for line in sorted(lines, key=lambda line: line.promotion.promoted_at if line.promotion else ""):
-        if line.promotion:
-            latest[line.promotion.registered_model] = line
-    return [latest[model] for model in sorted(latest)]
+def _successions(run: RunSummary) -> Iterator[ChampionLine]:
+    if promotion := run.promotion:
+        yield ChampionLine(
+            promotion.registered_model, promotion.version, run.folder, promotion.promoted_at, "promotion"
+        )
+    if back := run.rollback:
+        yield ChampionLine(back.registered_model, back.champion, back.champion_run, back.rolled_back_at, "rollback")

@@ -10,6 +10,7 @@ from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanation, Explanations
 from fer_tasks.face_regions import region_path
 from fer_tasks.report_charts import line_chart, reliability_chart
+from fer_tasks.report_map_section import emotion_maps, part_sizes
 from fer_tasks.report_page import Cell, EmotionRow, EvaluationSection, TrainingSection
 from fer_tasks.report_parts import ExplainedFace, ExplainedPair, ExplanationSection, MapRegion, WeightMap
 from fer_tasks.report_pictures import clipped, face_picture
@@ -110,6 +111,10 @@ def explanation_section(record: Explanations, faces: Mapping[str, Any]) -> Expla
             ExplainedPair(emotion, explained.get((emotion, "hit")), explained.get((emotion, "mistake")))
             for emotion in EMOTIONS
         ),
+        maps=emotion_maps(record, faces["map_faces"]) if record.recognised or record.confused else (),
+        part_sizes=part_sizes(record),
+        champion_version=record.champion_version,
+        notes=record.notes,
     )
 
 
@@ -128,6 +133,8 @@ def _explanation_facts(record: Explanations) -> tuple[tuple[str, str], ...]:
         told = "differs, as it should" if record.shuffled.has_passed else "too alike: these pictures show no learning"
         correlation = decimal(record.shuffled.rank_correlation, 2)
         facts.append(("The network with shuffled weights (rank correlation)", f"{correlation}, {told}"))
+    if record.seconds is not None:
+        facts.append(("Time of all explanations", duration(record.seconds)))
     return tuple(facts)
 
 

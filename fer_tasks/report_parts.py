@@ -114,10 +114,38 @@ class ExplainedPair:
 
 
 @dataclass(frozen=True)
+class MeanMap:
+    """The mean weights of the parts of the face over the mean face. size, strongest: in words."""
+
+    title: str
+    picture: str
+    regions: tuple[MapRegion, ...]
+    size: str
+    strongest: str
+
+
+@dataclass(frozen=True)
+class EmotionMaps:
+    """What the model looks at for an emotion; told: in sentences. Absent maps are None."""
+
+    emotion: str
+    recognised: MeanMap | None
+    confused: MeanMap | None
+    champion: MeanMap | None
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ExplanationSection:
+    """maps: in EMOTIONS order; empty where the run made none. part_sizes, notes: in words."""
+
     method: str
     facts: tuple[tuple[str, str], ...]
     pairs: tuple[ExplainedPair, ...]
+    maps: tuple[EmotionMaps, ...]
+    part_sizes: str
+    champion_version: int | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,13 @@ def _judge_gate(steps: Sequence[StepLine], gate: GateVerdict) -> Verdict:
         return Verdict("rejected", "Rejected by the gate", gate.reason)
     if gate.approval == "refused":
         return Verdict("rejected", "Not approved", f"{gate.answer} The gate accepted the model: {gate.reason}")
+    line_of = {line.step: line for line in steps}
+    for step in ("explain_predictions", "promote_model"):
+        if line_of[step].status in ("refused", "failed", "killed") and line_of["promote_model"].status != "succeeded":
+            why = line_of[step].attempts[-1].reason or "no reason is on record"
+            return Verdict("failed", f"Failed in {step}", f"The gate accepted the model: {gate.reason} But: {why}")
     if gate.approval == "awaited":
         return Verdict("accepted", "Accepted, waiting for approval", gate.reason)
-    promotion = next(line for line in steps if line.step == "promote_model")
-    if promotion.status in ("refused", "failed"):
-        why = promotion.attempts[-1].reason or "no reason is on record"
-        return Verdict("failed", "Failed in promote_model", f"The gate accepted the model: {gate.reason} But: {why}")
     return Verdict("accepted", "Accepted", " ".join(filter(None, (gate.reason, gate.answer))))
 
 

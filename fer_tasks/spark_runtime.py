@@ -1,6 +1,10 @@
-"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings."""
+"""What a Spark driver needs around it: a Java that Spark 4 starts on, this Python, and the session's settings.
+
+eval "$(python -m fer_tasks.spark_runtime)"     sets it for spark-submit in a shell
+"""
 
 import argparse
+import hashlib
 import logging
 import os
 import re
@@ -8,7 +12,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +77,25 @@ def submit_environment() -> dict[str, str]:
     }
 
 
+def package_archive() -> Path:
+    """A zip of fer_tasks' modules for spark-submit's `py_files`, below FER_HOME: executors need no copy of the project.
+
+    Its name holds the digest of its content, so that another version never takes the place of one in use.
+    """
+    package = Path(__file__).resolve().parent
+    sources = {f"{package.name}/{path.name}": path.read_bytes() for path in sorted(package.glob("*.py"))}
+    digest = hashlib.sha256(repr(sources).encode()).hexdigest()[:16]
+    archive = Path(os.environ.get("FER_HOME", package.parent / ".airflow")) / "py_files" / f"fer_tasks-{digest}.zip"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        temporary = archive.with_name(f"{os.getpid()}-{archive.name}")
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in sources.items():
+                file.writestr(name, content)
+        temporary.replace(archive)
+    return archive
+
+
 def spark_session(app_name: str) -> "SparkSession":
     """The session of a job that spark-submit started, which brings the configuration."""
     from pyspark.sql import SparkSession
@@ -79,17 +103,20 @@ def spark_session(app_name: str) -> "SparkSession":
     return SparkSession.builder.appName(app_name).getOrCreate()
 
 
-def run_job(main: Callable[[str], None]) -> None:
-    """Command line of a Spark job, `--run-dir FOLDER`.
+def run_job(main: Callable[..., None], **choices: Sequence[str]) -> None:
+    """Command line of a Spark job, `--run-dir FOLDER`, and an option of each of `choices`, the first being the default.
 
     A PipelineError becomes one line on stderr and exit status EX_DATAERR, by which the DAG knows not to retry.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--run-dir", required=True, help="the run's folder, with its settings.json")
+    for name, values in choices.items():
+        parser.add_argument(f"--{name}", choices=values, default=values[0])
     logging.basicConfig(level=logging.INFO, format=f"{PROGRESS_PREFIX}%(message)s", stream=sys.stdout)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
-        main(parser.parse_args().run_dir)
+        options = vars(parser.parse_args())
+        main(options.pop("run_dir"), **options)
     except PipelineError as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(os.EX_DATAERR)
@@ -134,3 +161,8 @@ def _write_launcher(folder: Path, java: Path) -> Path:
     temporary.chmod(0o755)
     temporary.replace(launcher)
     return folder
+
+
+if __name__ == "__main__":
+    for name, value in submit_environment().items():
+        print(f"export {name}={shlex.quote(value)}")

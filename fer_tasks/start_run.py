@@ -10,6 +10,7 @@ from fer_tasks.errors import SettingsError
 from fer_tasks.initial_weights import WEIGHTS_BY_NAME, model_file
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.teachers import NO_TEACHERS, teacher_names
 
 
 def run(run_id: str, params: Mapping[str, Any], kind: type[RunSettings] = RunSettings) -> str:
@@ -24,18 +25,24 @@ def run(run_id: str, params: Mapping[str, Any], kind: type[RunSettings] = RunSet
         settings = kind.from_params(params)
         if settings.dataset != "sample":
             settings = replace(settings, dataset=str(open_dataset(settings.dataset).path))
-        if settings.initial_weights not in WEIGHTS_BY_NAME:
-            settings = replace(settings, initial_weights=_existing(settings.initial_weights))
+        teachers = [_model("teachers", name) for name in teacher_names(settings.teachers)]
+        settings = replace(
+            settings,
+            initial_weights=_model("initial_weights", settings.initial_weights),
+            teachers=",".join(teachers) or NO_TEACHERS,
+        )
         settings.save(run_dir)
     return str(run_dir)
 
 
-def _existing(weights: str) -> str:
-    """The absolute path of a model to begin with. Raises SettingsError when there is none."""
-    path = Path(weights).absolute()
+def _model(setting: str, name: str) -> str:
+    """A model's name as it is, a path made absolute. Raises SettingsError when there is no model."""
+    if name in WEIGHTS_BY_NAME:
+        return name
+    path = Path(name).absolute()
     if not model_file(path).is_file():
         raise SettingsError(
-            f"Setting 'initial_weights' is {weights!r}: there is no {model_file(path)}. "
+            f"Setting {setting!r} is {name!r}: there is no {model_file(path)}. "
             f"Allowed: {', '.join(WEIGHTS_BY_NAME)}, a run's folder that has a model, or a .keras file."
         )
     return str(path)

@@ -51,7 +51,7 @@ def surrogates(around: Neighbourhood, labels: Sequence[int], *, settings: RunSet
 
     Deterministic for equal settings and network.
     """
-    samples = [_sample(around, settings, number) for number in range(_NUM_SEEDS)]
+    samples = _samples(around, settings, _NUM_SEEDS)
     fits = [fit(*sample, kernel_width=settings.lime_kernel_width) for sample in samples]
     fitted, (masks, probabilities) = fits[0], samples[0]
     held_out = _held_out_r2(fitted, samples[1:], settings)
@@ -81,18 +81,19 @@ def check_shuffled(
     shuffled = network.shuffled(seed=settings.seed)
     correlations = []
     for face, real in zip(faces, explained, strict=True):
-        masks, probabilities = _sample(Neighbourhood.of(face, shuffled, settings), settings, 0)
+        ((masks, probabilities),) = _samples(Neighbourhood.of(face, shuffled, settings), settings, 1)
         fitted = fit(masks, probabilities, kernel_width=settings.lime_kernel_width)
         correlations.append(rank_correlation(np.array(real.weights), fitted.weights[EMOTIONS.index(real.emotion)]))
     mean = float(np.mean(correlations))
     return ShuffledCheck(len(correlations), mean, mean < MAX_SHUFFLED_CORRELATION)
 
 
-def _sample(around: Neighbourhood, settings: RunSettings, number: int) -> tuple[Masks, FloatArray]:
-    """The copies of the run's seed, for number 0, or of another one, and what the network says of them."""
-    seed = settings.seed + number
-    masks = draw_masks(settings.lime_design, settings.lime_samples, around.num_regions, seed=seed)
-    return masks, around.ask(masks)
+def _samples(around: Neighbourhood, settings: RunSettings, num_seeds: int) -> list[tuple[Masks, FloatArray]]:
+    """The copies of the run's seed and of those after it, and what the network says of them, asked in one go."""
+    seeds = range(settings.seed, settings.seed + num_seeds)
+    design, num_samples = settings.lime_design, settings.lime_samples
+    masks = [draw_masks(design, num_samples, around.num_regions, seed=seed) for seed in seeds]
+    return list(zip(masks, np.split(around.ask(np.concatenate(masks)), num_seeds), strict=True))
 
 
 def _held_out_r2(fitted: LinearFit, others: list[tuple[Masks, FloatArray]], settings: RunSettings) -> Weights:

@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,9 +26,10 @@ from fer_tasks.model import build_crop_model, build_model, choose_precision, imp
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.streamed_batches import StreamedBatches, choose_batches
+from fer_tasks.teachers import load_teachers
 from fer_tasks.training_batches import TrainingBatches, validation_batches
 from fer_tasks.training_history import EpochRecord, History, Progress, best_epoch, has_stalled, progress_line
-from fer_tasks.training_layers import nesterov_sgd
+from fer_tasks.training_layers import TrainingLayers, nesterov_sgd
 from fer_tasks.training_network import build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
 
@@ -89,10 +90,11 @@ def train(
     precision = choose_precision(settings.precision)
     initial = find_initial_model(settings)
     settings = replace(settings, network_width=width_of(initial, settings))
-    model = compiled_network(settings, precision, batches, initial=initial)
+    teachers = load_teachers(settings)
+    model = compiled_network(settings, precision, batches, initial=initial, teachers=teachers)
     judge = _judge(settings, precision)
-    initial_sha256 = weights_fingerprint(initial)
-    fingerprint = _fingerprint(batches, validation, settings, f"{precision} {initial_sha256}")
+    initial_sha256, *teacher_sha256 = (weights_fingerprint(model) for model in (initial, *teachers))
+    fingerprint = _fingerprint(batches, validation, settings, " ".join((precision, initial_sha256, *teacher_sha256)))
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
@@ -111,7 +113,9 @@ def train(
             best = _values(model.average)
         save_checkpoint(run_dir, _checkpoint(model, fingerprint, progress, best))
     history = _history(model, precision, progress, settings)
-    return _finished_model(settings, best), replace(history, initial_weights_sha256=initial_sha256 or None)
+    return _finished_model(settings, best), replace(
+        history, initial_weights_sha256=initial_sha256 or None, teachers_sha256=tuple(teacher_sha256)
+    )
 
 
 def learning_rates(settings: RunSettings, steps: int) -> Any:
@@ -123,9 +127,11 @@ def learning_rates(settings: RunSettings, steps: int) -> Any:
     )
 
 
-def compiled_network(settings: RunSettings, precision: str, batches: Batches, *, initial: Any | None) -> Any:
+def compiled_network(
+    settings: RunSettings, precision: str, batches: Batches, *, initial: Any | None, teachers: Sequence[Any] = ()
+) -> Any:
     """The training network with its optimizer built: Nesterov SGD, or the plain one that the paper trains with."""
-    model = build_training_network(settings, num_faces=batches.plan.num_faces, precision=precision)
+    model = build_training_network(settings, num_faces=batches.plan.num_faces, precision=precision, teachers=teachers)
     if initial is not None:
         transfer(initial, model.network, settings)
     momentum = 0.0 if settings.architecture == "paper_cnn" else MOMENTUM
@@ -146,7 +152,11 @@ def _judge(settings: RunSettings, precision: str) -> Any:
     """The network that is measured after each epoch, in the arithmetic of the training."""
     keras = import_keras()
     model = build_crop_model(
-        settings.architecture, side=trained_side(settings), precision=precision, width=settings.network_width
+        settings.architecture,
+        side=trained_side(settings),
+        precision=precision,
+        width=settings.network_width,
+        layers=TrainingLayers(),
     )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     model.compile(loss=loss, metrics=["accuracy"])
@@ -216,13 +226,13 @@ def fit_epoch(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]
 
 
 def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSettings, beginning: str) -> str:
-    """Of everything that decides how the training goes on. beginning: of the arithmetic and the initial weights."""
+    """Of everything that decides how the training goes on. beginning: arithmetic, initial weights and teachers."""
     chosen = {
         name: value
         for name, value in settings.to_params().items()
         if name in ("seed", "architecture", "network_width", "epochs", "batch_size", "learning_rate", "label_smoothing",
                     "augment", "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
-                    "weight_averaging", "frozen_stages", "augmentation_strength", "mixup")
+                    "weight_averaging", "frozen_stages", "augmentation_strength", "mixup", "teacher_share")
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
     for part in (faces, validation):

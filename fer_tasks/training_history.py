@@ -28,8 +28,8 @@ class History:
 
     temperature: fitted on validation and folded into the model's last layer; see calibration.py.
     is_streamed: the training faces stayed on disk; see streamed_batches.py.
-    initial_weights_sha256, weights_sha256: of the values of the weights that training began with (None from scratch),
-    and of the kept model's (None in a trial, which keeps none); however they were saved.
+    initial_weights_sha256, teachers_sha256, weights_sha256: of the values of the weights that training began with (None
+    from scratch), of each teacher's, and of the kept model's (None in a trial, which keeps none); however saved.
     """
 
     architecture: str
@@ -43,6 +43,7 @@ class History:
     temperature: float = 1.0
     is_streamed: bool = False
     initial_weights_sha256: str | None = None
+    teachers_sha256: tuple[str, ...] = ()
     weights_sha256: str | None = None
 
 

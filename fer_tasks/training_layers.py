@@ -79,17 +79,19 @@ def _batch_normalization() -> Any:
         that of unbiased estimates."""
 
         def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-            if not (training and self.trainable):
-                return super().call(inputs, training=training, mask=mask)
-            outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            is_training = bool(training and self.trainable)
+            moments = (self.moving_mean, self.moving_variance)
+            outputs, *values = tf.compat.v1.nn.fused_batch_norm(
                 inputs,
                 tf.convert_to_tensor(self.gamma),
                 tf.convert_to_tensor(self.beta),
+                *([] if is_training else map(tf.convert_to_tensor, moments)),
                 epsilon=self.epsilon,
-                is_training=True,
+                is_training=is_training,
             )
-            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            if is_training:
+                for moving, value in zip(moments, values, strict=True):
+                    moving.assign(moving * self.momentum + value * (1 - self.momentum))
             return outputs
 
     return FusedBatchNormalization

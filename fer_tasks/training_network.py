@@ -7,16 +7,21 @@ normalisation over half a batch is the usual "ghost" one (Hoffer et al. 2017, ht
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from fer_tasks.augmentation import blend
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.model import build_crop_model, import_keras
 from fer_tasks.settings import RunSettings
+from fer_tasks.teachers import crop_teacher
 from fer_tasks.training_layers import TrainingLayers
 
 SIDE_STEP = 4
 """Pixels from one side of the crops to the next: what the three halvings of the network leave whole most often."""
+
+BELIEF_KEPT = 0.8
+"""Of what was noted of a face in self-distillation, each time that it is seen again."""
 
 
 def trained_side(settings: RunSettings) -> int:
@@ -46,20 +51,23 @@ def use_cores() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // 2))
 
 
-def build_training_network(settings: RunSettings, *, num_faces: int, precision: str) -> Any:
+def build_training_network(
+    settings: RunSettings, *, num_faces: int, precision: str, teachers: Sequence[Any] = ()
+) -> Any:
     """Keras model: float32 (batch, side, side, 1) -> logits, float32 (batch, 7), uncompiled; batch is even.
 
-    Its `network` is a model of `build_crop_model`; `average` holds the running average of that one's variables, in
-    their order, and is what to keep. Fit it on what `EpochPlan.finished` gives.
+    teachers: of `load_teachers`. Its `network` is a model of `build_crop_model`; `average` holds the running average of
+    that one's variables, in their order, and is what to keep. Fit it on what `EpochPlan.finished` gives.
     """
     keras: Any = import_keras()
     ops = keras.ops
 
     class TrainingNetwork(keras.Model):  # type: ignore[misc]
-        """Self-distillation: each face's target moves from its label towards what the network last said of it.
+        """Self-distillation: each face's target moves from its label towards what the network has said of it so far.
 
-        PS-KD, Kim et al. 2021, https://arxiv.org/abs/2006.12000, with its teacher's answers noted down as they come
-        in training: it costs nothing, and a wrong label is believed less and less.
+        PS-KD, Kim et al. 2021, https://arxiv.org/abs/2006.12000, with the running average of the answers that came in
+        training as the teacher (Laine & Aila 2017, https://arxiv.org/abs/1610.02242; Huang et al. 2020,
+        https://arxiv.org/abs/2002.10319): it costs nothing, and a wrong label is believed less and less.
         """
 
         def __init__(self, network: Any, **functional: Any) -> None:
@@ -96,18 +104,30 @@ def build_training_network(settings: RunSettings, *, num_faces: int, precision: 
                 target += self.trust * (ops.take(self.belief, y["face"], axis=0) - target)
                 self._remember(y, ops.softmax(ops.stop_gradient(y_pred)))
             target = blend(target, y["share"])
+            if crop_teachers:
+                target += settings.teacher_share * (self._taught(x) - target)
             return ops.mean(sample_weight * ops.categorical_crossentropy(target, y_pred, from_logits=True))
+
+        def _taught(self, x: Any) -> Any:
+            """What the teachers say on average: float32 (batch, 7)."""
+            halves = ops.split(x, 2, axis=0)
+            said = [ops.concatenate([teacher(half) for half in halves]) for teacher in crop_teachers]
+            return ops.stop_gradient(sum(said) / len(said))
 
         def _remember(self, y: Any, said: Any) -> None:
             """Note what the network says of the faces that are themselves, and no mixture."""
             known = ops.take(self.belief, y["face"], axis=0)
-            said = ops.where(y["share"][:, None] == 1.0, said, known)
-            self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], said))
+            is_known = ops.sum(known, axis=1, keepdims=True) > 0
+            noted = ops.where(is_known, BELIEF_KEPT * known + (1 - BELIEF_KEPT) * said, said)
+            noted = ops.where(y["share"][:, None] == 1.0, noted, known)
+            self.belief.assign(ops.scatter_update(self.belief, y["face"][:, None], noted))
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
             return dict(super().compute_metrics(x, y["target"], y_pred, sample_weight))
 
     side = None if settings.architecture == "resnet" else IMAGE_SIDE
+    # Not attributes of the model: Keras would count their weights as its own.
+    crop_teachers = [crop_teacher(teacher, settings, side=side, precision=precision) for teacher in teachers]
     network = build_crop_model(
         settings.architecture, side=side, precision=precision, width=settings.network_width, layers=TrainingLayers()
     )

@@ -30,7 +30,6 @@ def airflow_environment(port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # also how long a finished task's supervisor lingers
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         # JSON, since Airflow reads `spark://local[*]` as no URL at all and falls back to YARN.
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[*]"}),
         "FER_HOME": str(home),

@@ -2,9 +2,10 @@
 
 The pages lie below `<base URL>/fer/dags/<DAG>/`, as Airflow's own do below `<base URL>/dags/<DAG>/`:
 
-    runs/<run id>                  the report of a run, or how far the run is
+    runs/<run id>                  leads to the report of a run, or tells how far the run is
     reports/index.html             all reports; its links are those of runs/index.html on disk
     reports/<folder>/report.html
+    reports/<folder>/data_docs/*   the pages of Great Expectations that a report links to
 
 Airflow loads this file in every one of its processes, so only the API server, when it first serves a page, imports
 more than the base classes.
@@ -39,6 +40,7 @@ def build_app() -> Any:
         ("/dags/{dag_id}/runs/{run_id}", run_page),
         ("/dags/{dag_id}/reports/index.html", index_page),
         ("/dags/{dag_id}/reports/{folder}/report.html", report_page),
+        ("/dags/{dag_id}/reports/{folder}/data_docs/{page:path}", data_docs_page),
         ("/{rest:path}", no_page),
     ):
         app.add_api_route(path, page, response_model=None)
@@ -57,7 +59,9 @@ def run_page(dag_id: str, run_id: str) -> Any:
         return no_page()
     run_dir = RunDirectory.for_run_id(run_id)
     report = find_report(runs_folder(), run_dir.root.name)
-    return _answer(report.read_bytes()) if report else _notice(tell_progress(run_dir, state))
+    if report is None:
+        return _notice(tell_progress(run_dir, state))
+    return _lead_to(f"../reports/{report.parent.name}/{report.name}")  # where the report's own links hold
 
 
 def index_page(dag_id: str) -> Any:
@@ -75,6 +79,21 @@ def report_page(dag_id: str, folder: str) -> Any:
 
     report = find_report(runs_folder(), folder) if dag_id == DAG_ID else None
     return _answer(report.read_bytes()) if report else no_page()
+
+
+def data_docs_page(dag_id: str, folder: str, page: str) -> Any:
+    """Great Expectations' page without its scripts and what it would load from elsewhere, in a style of ours."""
+    from fer_tasks.page_rendering import template_text
+    from fer_tasks.report_index import find_data_docs
+    from fer_tasks.run_directory import runs_folder
+
+    file = find_data_docs(runs_folder(), folder, page) if dag_id == DAG_ID else None
+    if file is None:
+        return no_page()
+    if page == "index.html" and file.name != page:
+        return _lead_to(file.relative_to(runs_folder().resolve() / folder / "data_docs").as_posix())
+    sheet = f"<head><style>{template_text('data_docs.css')}</style>".encode()
+    return _answer(file.read_bytes().replace(b"<head>", sheet, 1))
 
 
 def no_page() -> Any:
@@ -113,7 +132,12 @@ def _notice(notice: Any, status: int = 200) -> Any:
     return _answer(render(notice, "notice.html.j2").encode(), status)
 
 
-def _answer(html: bytes, status: int = 200) -> Any:
+def _lead_to(address: str) -> Any:
+    """Relative to the page asked for, so that it holds below any base URL, as every proxy hands it out."""
+    return _answer(b"", 307, {"Location": address})
+
+
+def _answer(html: bytes, status: int = 200, more: Any = None) -> Any:
     from fastapi.responses import HTMLResponse
 
     headers = {
@@ -122,7 +146,7 @@ def _answer(html: bytes, status: int = 200) -> Any:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",
     }
-    return HTMLResponse(html, status, headers)
+    return HTMLResponse(html, status, {**headers, **(more or {})})
 
 
 def content_security_policy(html: bytes) -> str:

@@ -15,6 +15,8 @@ from fer_tasks.spark_runtime import SPARK_CONF, submit_environment
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# PySpark takes a process whose main module has no file, such as a worker of pytest-xdist, for its own doctests.
+vars(sys.modules["__main__"]).setdefault("__file__", pytest.__file__)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,16 @@ def own_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("FER_HOME", str(tmp_path_factory.mktemp("fer_home")))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield
+
+
+@pytest.fixture(scope="module")
+def registry_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One embedded registry for the module: making its tables takes seconds. Tests use names of their own."""
+    folder = tmp_path_factory.mktemp("home with blank")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_HOME", str(folder))
+        patch.setenv("FER_RUNS_FOLDER", str(folder / "runs"))
+        yield folder
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ def write_run(
     passed: bool = True,
     dataset: str = "/data/fer2013.csv",
     version: int | None = None,
+    registered_model: str = "fer-classifier",
 ) -> RunDirectory:
     """A judged run of the `day` of January 2026 with its report. version: as which its model became champion."""
     run_dir = RunDirectory(runs / folder)
@@ -33,7 +34,8 @@ def write_run(
     other = Criterion("champion", 0.01, -0.02, 0.03, "at least", -0.01, True, "Not worse.")
     run_dir.save_json(run_dir.gate_json, GateDecision(passed, "The reason.", (other, measured), needs_approval=False))
     if version is not None:
-        promotion = {"registered_model": "fer-classifier", "version": version, "promoted_at": f"2026-01-{day:02}T09"}
+        promoted_at = f"2026-01-{day:02}T09:00:00.000000+00:00"
+        promotion = {"registered_model": registered_model, "version": version, "promoted_at": promoted_at}
         run_dir.promotion_json.write_text(json.dumps(promotion))
     run_dir.report_html.write_text(REPORT + folder)
     return run_dir

@@ -50,7 +50,11 @@ def stage_steps(broken, told):
 
     def promote(run_dir):
         step("promote_model")(run_dir)
-        return registry.Promotion("fer-classifier", 1, "champion", None, 0.5, "run", "mlflow", "sqlite://", "00", "now")
+        record = registry.Promotion(
+            "fer-classifier", 1, "champion", None, 0.5, run_dir.root.name, "mlflow", "sqlite://", "00", "now"
+        )
+        run_dir.save_json(run_dir.promotion_json, record)
+        return record
 
     for module, name in (
         (data_quality, "check_data_quality"),

@@ -26,10 +26,11 @@ def judged(make_run):
 def test_the_question_names_the_verdict_the_report_and_the_time(judged):
     run_dir = judged(True, approval_timeout_hours=48, registered_model="faces")
     approval.record(run_dir, approved=True, answered_by="ada")
-    request = approval.request(run_dir)
+    request = approval.request(run_dir, "fer/dags/fer_training/runs/manual__1")
     assert request.subject == "Promote the model of run to champion of faces?"
     assert request.body == (
-        f"The gate accepted it: 70.4%, champion 69.8%, not worse.\n\nThe report: `{run_dir.report_html}`\n\n"
+        f"The gate accepted it: 70.4%, champion 69.8%, not worse.\n\n"
+        f"[Open the report](fer/dags/fer_training/runs/manual__1) (on disk: `{run_dir.report_html}`)\n\n"
         "Without an answer within 48 h it is rejected."
     )
     assert request.timeout == timedelta(days=2)

@@ -76,7 +76,7 @@ def test_what_the_dag_processor_imports_stays_light():
     script = (
         "import sys\n"
         "import fer_tasks.tuning_settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
-        "import fer_tasks.ingestion, fer_tasks.preprocessing, fer_tasks.reuse\n"
+        "import fer_tasks.ingestion, fer_tasks.preprocessing, fer_tasks.reuse, fer_tasks.notification\n"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

@@ -1,5 +1,5 @@
 """Airflow's own web UI in a real browser: log in, change a setting in the form, trigger, see the run end green and
-read its report."""
+read its report; approve another one."""
 
 import json
 import os
@@ -140,18 +140,30 @@ def override(browser, section, setting, value):
     return field
 
 
-def latest_run(airflow):
-    """The newest run of the DAG as the REST API tells it."""
+def call(airflow, path, data=None):
+    """Airflow's REST API: the answer as JSON."""
     request = partial(urllib.request.Request, headers={"Content-Type": "application/json"})
     login = json.dumps({"username": airflow.user, "password": airflow.password}).encode()
     with urllib.request.urlopen(request(f"{airflow.address}/auth/token", data=login)) as answer:
         token = json.load(answer)["access_token"]
-    query = urllib.request.Request(
-        f"{airflow.address}/api/v2/dags/fer_training/dagRuns?order_by=-run_after",
-        headers={"Authorization": f"Bearer {token}"},
-    )
+    query = request(f"{airflow.address}/api/v2/{path}", data=None if data is None else json.dumps(data).encode())
+    query.add_header("Authorization", f"Bearer {token}")
     with urllib.request.urlopen(query) as answer:
-        return next(iter(json.load(answer)["dag_runs"]), {"state": None})
+        return json.load(answer)
+
+
+def latest_run(airflow):
+    """The newest run of the DAG as the REST API tells it."""
+    runs = call(airflow, "dags/fer_training/dagRuns?order_by=-run_after")["dag_runs"]
+    return next(iter(runs), {"state": None})
+
+
+def wait_for_state(airflow, path, states, seconds):
+    """The run or task at `path` of the REST API, once it has one of the states; as it is when the time is over."""
+    deadline = time.monotonic() + seconds
+    while (found := call(airflow, path))["state"] not in states and time.monotonic() < deadline:
+        time.sleep(3)
+    return found
 
 
 def open_tab(browser, view):
@@ -194,9 +206,9 @@ def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browse
     wait_for(browser, lambda _: submit.is_enabled())
     picture(browser, "form")
     submit.click()
-    deadline = time.monotonic() + 700
-    while (run := latest_run(airflow))["state"] not in ("success", "failed") and time.monotonic() < deadline:
-        time.sleep(3)
+    wait_for(browser, lambda _: latest_run(airflow)["state"])
+    path = f"dags/fer_training/dagRuns/{quote(latest_run(airflow)['dag_run_id'], safe='')}"
+    run = wait_for_state(airflow, path, ("success", "failed"), 700)
     dag_page = f"{airflow.address}/dags/fer_training"
     run_page = f"{dag_page}/runs/{quote(run['dag_run_id'], safe='')}"
     browser.get(run_page)
@@ -208,3 +220,35 @@ def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browse
     assert (chosen["epochs"], chosen["sample_images"], chosen["min_accuracy"]) == (1, 350, 0.0)
     assert (settings.parent / "report.html").exists()
     read_reports(browser, dag_page, run_page)
+
+
+def test_a_model_is_promoted_after_a_person_read_the_report_and_approved_it_in_the_browser(airflow, browser):
+    conf = {setting: json.loads(value) for _, setting, value in OVERRIDES}
+    conf |= {"require_approval": True, "must_beat_majority_class": False, "max_regression": 1, "seed": 8}
+    run_id = call(airflow, "dags/fer_training/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+    run = f"dags/fer_training/dagRuns/{quote(run_id, safe='')}"
+    waits = wait_for_state(airflow, f"{run}/taskInstances/approve_promotion", ("awaiting_input", "failed"), 700)
+    assert waits["state"] == "awaiting_input"
+    run_page = f"{airflow.address}/dags/fer_training/runs/{quote(run_id, safe='')}"
+    browser.get(f"{run_page}/tasks/approve_promotion/required_actions")
+    if browser.find_elements("xpath", "//input[@name='username']"):
+        log_in(browser, airflow)
+        browser.get(f"{run_page}/tasks/approve_promotion/required_actions")
+    link = find(browser, "//a[normalize-space() = 'Open the report']")
+    picture(browser, "approval")
+    link.click()
+    asking, read = browser.window_handles
+    browser.switch_to.window(read)
+    assert find(browser, "//h1[@id='verdict']").text == "Accepted, waiting for approval"
+    assert browser.current_url.startswith(f"{airflow.address}/fer/dags/fer_training/reports/manual__")
+    browser.close()
+    browser.switch_to.window(asking)
+    find(browser, "//button[@data-testid='hitl-option-Approve']").click()
+    assert wait_for_state(airflow, run, ("success", "failed"), 300)["state"] == "success"
+    browser.get(run_page)
+    picture(browser, "graph-approved")
+    open_tab(browser, "evaluation-report")
+    assert find(browser, "//h1[@id='verdict']").text == "Accepted"
+    assert f"{airflow.user} approved it." in find(browser, "//main").text
+    [promotion] = [path for path in airflow.runs.glob("*/promotion.json") if '"version": 2' in path.read_text()]
+    assert promotion.with_name("approval.json").exists()

@@ -1,13 +1,17 @@
 """Who is in use, who was before, and the way back: on a real registry, with versions that need no model."""
 
+import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from finished_run import aliases
+from mlflow.exceptions import MlflowException
+from published_runs import write_run
 
 from fer_tasks import champion
 from fer_tasks.champion_alias import NOT_CHECKED, Rollback, advance, step_back, successions
@@ -17,22 +21,15 @@ from fer_tasks.tracking import connected
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FER_HOME", str(folder))
-        yield folder
-
-
 @pytest.fixture
-def client(home):
+def client(registry_home):
     with connected() as client:
         yield client
 
 
 def register(client, name, count, **tags):
-    client.create_registered_model(name)
+    with suppress(MlflowException):
+        client.create_registered_model(name)
     for _ in range(count):
         client.create_model_version(name, "file:///nowhere", tags=tags)
 
@@ -46,40 +43,40 @@ def told(client, name):
     return [(past.version, past.how) for past in successions(client, name)]
 
 
-def test_a_rollback_takes_the_former_champion_back(client, home):
+def test_a_rollback_takes_the_former_champion_back(client, registry_home):
     register(client, "undone", 2)
     promote(client, "undone", 1, 2)
     assert step_back(client, "undone") == Rollback("undone", 2, 1, None)
-    assert aliases(home, "undone") == {"champion": 1}
+    assert aliases(registry_home, "undone") == {"champion": 1}
     assert told(client, "undone") == [(1, "promotion"), (2, "promotion"), (1, "rollback")]
 
 
-def test_a_second_rollback_goes_further_back_and_never_forth_again(client, home):
+def test_a_second_rollback_goes_further_back_and_never_forth_again(client, registry_home):
     register(client, "further", 3)
     promote(client, "further", 1, 2, 3)
     assert step_back(client, "further") == Rollback("further", 3, 2, 1)
-    assert aliases(home, "further") == {"champion": 2, "previous_champion": 1}
+    assert aliases(registry_home, "further") == {"champion": 2, "previous_champion": 1}
     assert step_back(client, "further") == Rollback("further", 2, 1, None)
     with pytest.raises(RegistryError, match="There is no champion of 'further' before version 1, so nothing was"):
         step_back(client, "further")
-    assert aliases(home, "further") == {"champion": 1}
+    assert aliases(registry_home, "further") == {"champion": 1}
 
 
-def test_what_was_rolled_back_is_never_the_former_champion(client, home):
+def test_what_was_rolled_back_is_never_the_former_champion(client, registry_home):
     register(client, "skipped", 4)
     promote(client, "skipped", 1, 2, 3)
     step_back(client, "skipped")
     promote(client, "skipped", 4)
-    assert aliases(home, "skipped") == {"champion": 4, "previous_champion": 2}
+    assert aliases(registry_home, "skipped") == {"champion": 4, "previous_champion": 2}
     assert step_back(client, "skipped") == Rollback("skipped", 4, 2, 1)
 
 
-def test_an_old_version_promoted_once_more_does_not_lead_in_a_circle(client, home):
+def test_an_old_version_promoted_once_more_does_not_lead_in_a_circle(client, registry_home):
     register(client, "circle", 2)
     promote(client, "circle", 1, 2, 1)
     assert step_back(client, "circle") == Rollback("circle", 1, 2, 1)
     assert step_back(client, "circle") == Rollback("circle", 2, 1, None)
-    assert aliases(home, "circle") == {"champion": 1}
+    assert aliases(registry_home, "circle") == {"champion": 1}
 
 
 def test_a_retried_promotion_is_in_the_history_once(client):
@@ -88,14 +85,24 @@ def test_a_retried_promotion_is_in_the_history_once(client):
     assert told(client, "once") == [(1, "promotion")]
 
 
-def test_a_promotion_killed_before_its_history_was_written_is_ended_by_its_retry(client, home):
+def test_a_promotion_killed_before_its_history_was_written_is_ended_by_its_retry(client, registry_home):
     register(client, "unwritten", 2)
     promote(client, "unwritten", 1)
     client.set_registered_model_alias("unwritten", "previous_champion", "1")
     client.set_registered_model_alias("unwritten", "champion", "2")
     advance(client, "unwritten", 2, expected=1)
     assert told(client, "unwritten") == [(1, "promotion"), (2, "promotion")]
-    assert aliases(home, "unwritten") == {"champion": 2, "previous_champion": 1}
+    assert aliases(registry_home, "unwritten") == {"champion": 2, "previous_champion": 1}
+
+
+def test_a_rollback_killed_after_its_first_move_is_ended_by_the_next_one(client, registry_home):
+    register(client, "half-way", 3)
+    promote(client, "half-way", 1, 2, 3)
+    client.set_registered_model_alias("half-way", "champion", "2")
+    assert step_back(client, "half-way") == Rollback("half-way", 3, 2, 1)
+    assert aliases(registry_home, "half-way") == {"champion": 2, "previous_champion": 1}
+    assert told(client, "half-way")[-1] == (2, "rollback")
+    assert step_back(client, "half-way") == Rollback("half-way", 2, 1, None)
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back(client):
@@ -119,12 +126,12 @@ class Overtaken:
             self.client.set_registered_model_alias(name, alias, self.rival)
 
 
-def test_a_promotion_that_another_machine_overtakes_knows_that_it_lost(client, home):
+def test_a_promotion_that_another_machine_overtakes_knows_that_it_lost(client, registry_home):
     register(client, "overtaken", 3)
     promote(client, "overtaken", 1)
     with pytest.raises(RegistryError, match=r"version 2 was made champion, but .* another machine .* to version 3"):
         advance(Overtaken(client, "3"), "overtaken", 2, expected=1)
-    assert aliases(home, "overtaken")["champion"] == 3
+    assert aliases(registry_home, "overtaken")["champion"] == 3
     assert told(client, "overtaken") == [(1, "promotion")]
 
 
@@ -135,7 +142,7 @@ def run(monkeypatch, capsys, *arguments):
     return (status, *capsys.readouterr())
 
 
-def test_what_is_in_use_is_shown_with_its_history(client, home, monkeypatch, capsys):
+def test_what_is_in_use_is_shown_with_its_history(client, registry_home, monkeypatch, capsys):
     register(client, "shown", 3, accuracy="0.71349", run_folder="manual__1", model_sha256="ab12")
     promote(client, "shown", 1, 2, 3)
     step_back(client, "shown")
@@ -153,7 +160,7 @@ def test_what_is_in_use_is_shown_with_its_history(client, home, monkeypatch, cap
     assert lines[5].endswith(" UTC (rollback)")
     assert lines[6:10] == [
         "model SHA-256    ab12",
-        f"registry         sqlite:///{home}/mlflow.db",
+        f"registry         sqlite:///{registry_home}/mlflow.db",
         "former champion  version 1",
         "history",
     ]
@@ -191,6 +198,22 @@ def test_the_command_says_what_it_changed_and_how_to_undo_it(client, monkeypatch
     status, output, error = run(monkeypatch, capsys, "rollback", "--model", "said")
     assert (status, output) == (1, "")
     assert error.startswith("There is no champion of 'said' before version 1, so nothing was changed.")
+
+
+def test_a_rollback_reaches_the_index_of_all_reports(client, registry_home, monkeypatch, capsys):
+    runs = registry_home / "runs"
+    for number in (1, 2):
+        write_run(runs, f"manual__{number}", day=number, version=number, registered_model="told")
+        register(client, "told", 1, run_folder=f"manual__{number}")
+        client.set_model_version_tag("told", str(number), f"champion since 2026-01-0{number}T09:00:00Z", "promotion")
+    for alias, version in (("champion", "2"), ("previous_champion", "1")):
+        client.set_registered_model_alias("told", alias, version)
+    assert run(monkeypatch, capsys, "rollback", "--model", "told")[0] == 0
+    note = json.loads((runs / "manual__2" / "rollback.json").read_text())
+    assert (note["version"], note["champion"], note["champion_run"]) == (2, 1, "manual__1")
+    index = (runs / "index.html").read_text()
+    assert 'manual__1</a><span class="tag">champion</span>' in index
+    assert 'manual__2</a><span class="tag">rolled back</span>' in index
 
 
 def test_a_name_that_no_model_can_have_is_refused(monkeypatch, capsys):

@@ -12,12 +12,13 @@ import pytest
 from bar_models import bar_model
 from tiny_faces import write_faces
 
-from fer_tasks import accuracy_gate, champion_comparison, evaluation, registry, rejection
+from fer_tasks import accuracy_gate, champion_comparison, evaluation, explanation, registry, rejection
 from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.dataset import load_split
 from fer_tasks.emotion_changes import EmotionChange
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError, ModelRejectedError, RegistryError, TrainingError
+from fer_tasks.explanation import Explanations
 from fer_tasks.model import build_model, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -64,7 +65,14 @@ def test_a_crippled_challenger_is_rejected_and_the_champion_stays(home, trained)
     assert accuracy_gate.run(first).reason == "100.0% (97.3–100.0%), no champion yet."
     assert registry.run(first).version == 1
 
-    second = trained("second", bar_model(blind_to=(1, 4)), registered_model="bars", min_accuracy=0.5)
+    second = trained(
+        "second",
+        bar_model(blind_to=(1, 4)),
+        registered_model="bars",
+        min_accuracy=0.5,
+        lime_map_images=3,
+        lime_samples=50,
+    )
     evaluation.run(second)
     comparison = second.load_json(second.champion_comparison_json, ChampionComparison)
     assert (comparison.outcome, comparison.version, comparison.run_folder) == ("compared", 1, "first")
@@ -93,6 +101,18 @@ def test_a_crippled_challenger_is_rejected_and_the_champion_stays(home, trained)
     with pytest.raises(ModelRejectedError, match=r"difference of -28\.6 points"):
         rejection.run(second)
     assert aliases(home, "bars") == {"champion": 1}
+
+    explanation.run(second)
+    explained = second.load_json(second.explanations_json, Explanations)
+    assert explained.champion_version == 1
+    assert [found.true for found in explained.champion_recognised] == list(EMOTIONS)
+    assert [found.true for found in explained.recognised] == [e for e in EMOTIONS if e not in ("disgust", "sad")]
+    assert [(found.true, found.num_images) for found in explained.confused] == [("disgust", 3), ("sad", 3)]
+    happy = next(found for found in explained.champion_recognised if found.true == "happy")
+    assert (happy.num_images, happy.num_found) == (3, 20)
+    with np.load(second.explanation_maps) as maps:
+        assert maps["map_faces"].shape == (5 + 2 + 7, 48, 48)
+        assert np.bincount(maps["map_number"]).tolist() == [3] * 14
 
     other = trained("other test set", bar_model(), seed=5, registered_model="bars")
     faces = load_split(other, "test")

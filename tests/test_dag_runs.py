@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from smtp_server import Mailbox
 
 PROJECT = Path(__file__).resolve().parent.parent
 ASK = {"min_accuracy": 0.5, "require_approval": True, "approval_timeout_hours": 5}
@@ -24,7 +25,14 @@ SCENARIOS = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def mailbox():
+    with Mailbox() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, mailbox):
     """{scenario: what tests/staged_runs.py printed of it}, in an Airflow home of its own."""
     home = tmp_path_factory.mktemp("airflow")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
@@ -34,8 +42,10 @@ def runs(tmp_path_factory):
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW__API__BASE_URL": "https://airflow.example.org/team",
         "FER_RUNS_FOLDER": str(home / "runs"),
         "PYTHONPATH": str(PROJECT),
+        **mailbox.variables(),
     }
 
     def airflow(*command):
@@ -82,7 +92,7 @@ def test_the_person_sees_the_report_first_and_it_tells_the_answer_afterwards(run
     assert asked["reports"] == ["Accepted, waiting for approval"]
     assert asked["hours"] == 5.0
     assert "The gate accepted it: 50.0% (" in asked["body"]
-    assert "report.html" in asked["body"]
+    assert "[Open the report](fer/dags/fer_training/runs/manual__" in asked["body"]
     assert "Without an answer within 5 h it is rejected." in asked["body"]
     assert asked["subject"].endswith("to champion of fer-classifier?")
     reports = {name: run["reports"] for name, run in runs.items()}
@@ -90,7 +100,26 @@ def test_the_person_sees_the_report_first_and_it_tells_the_answer_afterwards(run
     assert reports["not approved"] == ["Accepted, waiting for approval", "Not approved"]
     assert reports["not answered"] == ["Accepted, waiting for approval", "Not approved"]
     assert reports["accepted"] == ["Accepted"]
+    assert reports["not explained"] == ["Failed in explain_predictions"]
     assert reports["rejected, skip"] == ["Rejected by the gate"]
+
+
+def test_people_are_told_of_failures_promotions_and_what_waits_for_them(runs, mailbox):
+    waiting = "Accepted, waiting for approval"
+    assert [mail["Subject"].rpartition(" (manual__")[0] for mail in mailbox.mails] == [
+        "Promoted: fer-classifier version 1",  # accepted
+        "Rejected by the gate",  # rejected; no word of a green one
+        *(waiting, "Promoted: fer-classifier version 1"),  # approved
+        *(waiting, "Not approved"),  # not approved; of the green one only that it waits
+        waiting,
+        *(waiting, "Not approved"),  # not answered
+        "Failed in explain_predictions",  # not explained
+        "Stopped before ingest_dataset",  # not trained; the staged steps before it keep no record then
+    ]
+    assert {mail["To"] for mail in mailbox.mails} == {"ml@example.org"}
+    page = mailbox.mails[1].get_body(("html",)).get_content()
+    assert "The test accuracy of 50.0%" in page
+    assert 'href="https://airflow.example.org/team/fer/dags/fer_training/runs/manual__' in page
 
 
 def test_make_run_refuses_to_wait_for_a_person(tmp_path):

@@ -141,6 +141,50 @@ def test_the_same_again_starts_no_spark_and_ends_green(home):
     assert json.loads(second.lineage_json.read_text())["steps"]["ingest_dataset"][0]["reused_from"] == first
 
 
+def registry(home: Path, action: str) -> str:
+    """What `make champion` (show) or `make rollback` prints."""
+    environment = {**os.environ, "FER_HOME": str(home / "airflow"), "FER_RUNS_FOLDER": str(home / "runs")}
+    command = [sys.executable, "-m", "fer_tasks.champion", action]
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_crippled_challenger_is_rejected_and_a_rollback_restores_the_former_champion(tmp_path):
+    status, output = run_dag(tmp_path, {"lime_samples": 60})
+    assert status == 0, output
+    good = RunDirectory(Path(output.splitlines()[-1]).parent)
+    assert "version          1" in registry(tmp_path, "show")
+
+    open_gate = {"lime_samples": 60, "min_accuracy": 0.0, "must_beat_majority_class": False}
+    crippled = {"epochs": 1, "learning_rate": 1e-6, "weight_averaging": 0.0}
+    status, output = run_dag(tmp_path, open_gate | crippled)
+    assert status != 0
+    *_, reason, page = output.splitlines()
+    assert reason.startswith("reject_model refused: The champion, version 1, has ")
+    assert "worse than the allowed -1.0" in reason
+    told = Path(page).read_text()
+    for section in ("evaluation", "training", "explanations", "data_quality", "champion"):
+        assert f'<section id="{section}"' in told, section
+    assert "Rejected by the gate" in told
+    assert "version          1" in registry(tmp_path, "show")
+
+    status, output = run_dag(tmp_path, open_gate | {"seed": 8, "max_regression": 1.0})
+    assert status == 0, output
+    second = RunDirectory(Path(output.splitlines()[-1]).parent)
+    assert "version          2" in registry(tmp_path, "show")
+    changed = "fer-classifier: version 2 -> version 1. There is none before it."
+    assert registry(tmp_path, "rollback").startswith(changed)
+    shown = registry(tmp_path, "show")
+    assert "version          1" in shown
+    assert f"run              {good.root.name}" in shown
+    assert "version 1  rollback" in shown
+    index = (tmp_path / "runs" / "index.html").read_text()
+    assert f'{good.root.name}</a><span class="tag">champion</span>' in index
+    assert f'{second.root.name}</a><span class="tag">rolled back</span>' in index
+    assert index.count("Rejected by the gate") == 1
+
+
 @pytest.mark.slow
 def test_a_search_ends_with_the_page_of_its_study(home):
     conf = {"sample_images": 350, "num_trials": 2, "epochs_per_trial": 1, "study_name": "end-to-end"}

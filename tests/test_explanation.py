@@ -12,7 +12,9 @@ import pytest
 from fer_tasks import explanation
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import ReportError
+from fer_tasks.explained_network import Network
 from fer_tasks.explanation import Explanations, choose, explain
+from fer_tasks.face_regions import FACE_REGIONS
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.settings import RunSettings
 from fer_tasks.surrogates import Surrogate, surrogates
@@ -21,7 +23,7 @@ HAPPY, SURPRISE = 3, 5
 SETTINGS = RunSettings(lime_grid=6, lime_samples=300, lime_fill="zero", seed=3)
 
 
-class MouthNetwork:
+class MouthNetwork(Network):
     """P(happy) is the brightness of rows 32-39, columns 16-31: squares (4, 2) and (4, 3) of a 6 x 6 grid."""
 
     def probabilities(self, faces: np.ndarray) -> np.ndarray:
@@ -183,6 +185,17 @@ def test_run_explains_a_real_keras_model(make_run: Any) -> None:
         assert maps["segments"][1, 47, 47] == 35
         assert np.isnan(maps["true_weights"][0]).all()
         assert np.isfinite(maps["true_weights"][1]).all()
+    (happy,), (confused,) = record.recognised, record.confused
+    assert (happy.true, happy.predicted, happy.num_images, happy.num_found) == ("happy", "happy", 1, 1)
+    assert (confused.true, confused.predicted, confused.num_images) == ("happy", "sad", 1)
+    assert happy.parts[0].part == "mouth"
+    assert happy.parts[0].share > 0.8
+    assert (record.champion_version, record.champion_recognised) == (None, ())
+    with np.load(run_dir.explanation_maps) as maps:
+        np.testing.assert_array_equal(maps["map_faces"], faces)
+        assert (maps["map_number"].tolist(), maps["map_position"].tolist()) == ([0, 1], [10, 11])
+        assert maps["map_weights"].shape == (2, 11)
+        assert maps["map_weights"][0].argmax() == FACE_REGIONS.index("mouth")
     assert run_dir.attempts("explain_predictions")[-1].status == "succeeded"
     assert set(json.loads(Path(run_dir.explanations_json).read_text())["explanations"][0]["for_predicted"]) == {
         "emotion", "probability", "prediction", "r2", "weights", "evidence",
@@ -202,10 +215,11 @@ def test_the_parts_of_the_face_are_named_and_the_mouth_decides(make_run: Any) ->
 
 
 def test_patches_of_another_number_in_each_face_are_padded(make_run: Any) -> None:
-    run_dir = make_run(lime_samples=100, lime_fill="zero", lime_regions="slic", lime_grid=4, seed=5)
+    run_dir = make_run(lime_samples=100, lime_fill="zero", lime_regions="slic", lime_grid=4, seed=5, lime_map_images=0)
     write_run(run_dir, positions=[10, 11])
     explanation.run(run_dir)
     record = run_dir.load_json(run_dir.explanations_json, Explanations)
+    assert (record.recognised, record.confused) == ((), ())
     counts = [len(item.region_names) for item in record.explanations]
     with np.load(run_dir.explanation_maps) as maps:
         assert np.isfinite(maps["weights"]).sum(axis=1).tolist() == counts

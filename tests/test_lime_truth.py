@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from tiny_faces import write_split
 
+from benchmarks import lime_truth
+from fer_tasks import training
 from fer_tasks.drawn_face import draw_face
 from fer_tasks.explained_network import ExplainedNetwork
 from fer_tasks.face_regions import grid_segments
@@ -11,6 +14,7 @@ from fer_tasks.lime_surrogate import fit
 from fer_tasks.lime_truth import chance, share_inside
 from fer_tasks.model import load_model
 from fer_tasks.neighbourhood import Neighbourhood
+from fer_tasks.run_directory import RunDirectory
 from fer_tasks.sampling_designs import draw_masks
 from fer_tasks.settings import RunSettings
 
@@ -31,7 +35,10 @@ def test_weight_is_spread_evenly_over_its_region():
 
 
 def test_the_explanations_of_a_real_network_lie_where_the_expression_is():
-    """Happy and surprised drawn faces that the pretrained network, which never saw one, takes for what they are."""
+    """Happy and surprised drawn faces that the pretrained network, which never saw one, takes for what they are.
+
+    A guard against regressions (2.0 times chance was measured); the aim of twice chance is held by the slow test.
+    """
     network, settings = ExplainedNetwork(load_model(PRETRAINED / "model.keras")), RunSettings()
     shares, chances = [], []
     for seed, emotion in ((seed, emotion) for seed in range(8) for emotion in (3, 5)):
@@ -46,3 +53,18 @@ def test_the_explanations_of_a_real_network_lie_where_the_expression_is():
         chances.append(chance(drawn.mask))
     assert len(shares) >= 5
     assert np.mean(shares) > 1.7 * np.mean(chances)
+
+
+@pytest.mark.slow
+def test_a_network_of_the_sample_is_explained_twice_as_truly_as_by_chance_and_more_than_by_stock_lime(tmp_path):
+    """It is trained here, on other faces; docs/explanations.md has the figures of more networks."""
+    run_dir = RunDirectory(tmp_path / "run")
+    RunSettings.from_params({"dataset": "sample", "seed": 21}).save(run_dir)
+    random = np.random.default_rng(21)
+    for split, count in (("train", 735), ("validation", 105)):
+        faces = [draw_face(n % 7, random).pixels for n in range(count)]
+        write_split(run_dir, split, [(n, n % 7, face) for n, face in enumerate(faces)])
+    training.run(run_dir)
+    found = lime_truth.measure(run_dir.root, [draw_face(n % 6, np.random.default_rng([22, n])) for n in range(30)])
+    assert found["inside_to_chance"] >= 2.0
+    assert found["inside_to_stock"] > 1.0

@@ -7,7 +7,7 @@ from tiny_faces import write_faces
 from fer_tasks import evaluation, lineage, model_card, training
 from fer_tasks.errors import PipelineError
 from fer_tasks.initial_weights import PRETRAINED
-from fer_tasks.model import load_model
+from fer_tasks.model import build_model, load_model
 from fer_tasks.model_card import ModelCard
 from fer_tasks.preprocessing import Preprocessing
 from fer_tasks.run_directory import RunDirectory
@@ -19,9 +19,12 @@ def finished(tmp_path_factory):
     from fer_tasks.settings import RunSettings
 
     run_dir = RunDirectory(tmp_path_factory.mktemp("run"))
+    teacher = tmp_path_factory.mktemp("secret") / "teacher.keras"
+    build_model("paper_cnn").save(teacher)
     settings = RunSettings.from_params(
-        {"dataset": "/secret/place/faces.zip", "architecture": "paper_cnn", "epochs": 2, "batch_size": 14, "seed": 5}
-    )
+        {"dataset": "/secret/place/faces.zip", "architecture": "paper_cnn", "epochs": 2, "batch_size": 14, "seed": 5,
+         "teachers": f"{teacher},{teacher}"}
+    )  # fmt: skip
     settings.save(run_dir)
     write_faces(run_dir, {"train": 70, "validation": 21, "test": 14})
     training.run(run_dir)
@@ -54,7 +57,9 @@ def test_a_runs_model_is_shipped_with_a_card_of_its_records(finished, tmp_path):
     assert (card.test.split, card.test.num_images, card.test.num_views) == ("PublicTest", 14, 10)
     assert card.dataset_sha256 == "ab" * 32
     assert card.settings["dataset"] == shipped.load_settings().dataset == "faces.zip"
-    assert "/secret" not in (shipped.root / "model_card.json").read_text()
+    assert card.settings["teachers"] == "teacher.keras,teacher.keras"
+    assert len(card.teachers_sha256) == 2
+    assert "secret" not in (shipped.root / "model_card.json").read_text()
 
 
 def test_a_model_too_large_for_the_repository_is_refused(finished, tmp_path, monkeypatch):

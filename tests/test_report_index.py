@@ -34,7 +34,7 @@ def test_runs_stand_newest_first_with_their_verdicts(tmp_path):
     ]
     assert "2026-01-01 00:00:00 UTC manual__a fer2013.csv 65.1% 63.1% to 67.1% Accepted" in page.text
     assert "3 runs have a report." in page.text
-    assert "Champion of fer-classifier version 2, run manual__c Runs" in page.text
+    assert "Champion of fer-classifier version 2, run manual__c, since 2026-01-02 09:00:00 UTC Runs" in page.text
     links = [link["href"] for link in page.all("a")]
     assert links == ["manual__b/report.html", "manual__c/report.html", "manual__a/report.html"]
     assert all((tmp_path / link).is_file() for link in links)
@@ -53,6 +53,59 @@ def test_the_trend_keeps_to_the_data_set_of_the_newest_model(tmp_path):
     assert [y for _, y in accuracies] == sorted((y for _, y in accuracies), reverse=True)
     assert [(marker.at, marker.text) for marker in trend.markers] == [(466.0, "champion")]
     assert build_page(tmp_path / "run-1").trend is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (None, "Accepted, waiting for approval"),
+        ({"approved": True, "answered_by": "ada", "answered_at": "2026-01-01T10:00:00+00:00"}, "Accepted"),
+        ({"approved": False, "answered_by": "ada", "answered_at": "2026-01-01T10:00:00+00:00"}, "Not approved"),
+        ({"approved": "who knows"}, "its records cannot be read"),
+    ],
+)
+def test_a_persons_answer_is_part_of_the_verdict(tmp_path, answer, verdict):
+    run_dir = write_run(tmp_path, "asked")
+    gate = json.loads(run_dir.gate_json.read_text()) | {"needs_approval": True}
+    run_dir.gate_json.write_text(json.dumps(gate))
+    if answer:
+        run_dir.approval_json.write_text(json.dumps(answer))
+    assert rows(index(tmp_path))[0].startswith(
+        f"2026-01-01 00:00:00 UTC asked fer2013.csv 70.0% 68.0% to 72.0% {verdict} One file"
+    )
+
+
+def roll_back(runs: Path, folder: str, *, version: int, to: int, run: str | None, day: int) -> None:
+    note = {"registered_model": "fer-classifier", "version": version, "champion": to, "champion_run": run}
+    note["rolled_back_at"] = f"2026-01-{day:02}T12:00:00.000000+00:00"
+    (runs / folder / "rollback.json").write_text(json.dumps(note))
+
+
+def tags(page: Page) -> list[tuple[str, str]]:
+    return re.findall(r"UTC (run-\d) (champion|rolled back)", page.text)
+
+
+def test_after_a_rollback_the_one_before_is_champion_until_the_next_promotion(tmp_path):
+    for day in (1, 2, 3):
+        write_run(tmp_path, f"run-{day}", day=day, version=day)
+    roll_back(tmp_path, "run-3", version=3, to=2, run="run-2", day=4)
+    page = index(tmp_path)
+    assert tags(page) == [("run-3", "rolled back"), ("run-2", "champion")]
+    assert "version 2, run run-2, since 2026-01-04 12:00:00 UTC by a rollback" in page.text
+    assert [marker.at for marker in build_page(tmp_path).trend.markers] == [256.0]
+    roll_back(tmp_path, "run-2", version=2, to=1, run=None, day=5)
+    page = index(tmp_path)
+    assert tags(page) == [("run-3", "rolled back"), ("run-2", "rolled back")]
+    assert "Champion of fer-classifier version 1, since 2026-01-05 12:00:00 UTC by a rollback" in page.text
+    write_run(tmp_path, "run-6", day=6, version=4)
+    assert tags(index(tmp_path))[0] == ("run-6", "champion")
+
+
+def test_what_was_rolled_back_and_promoted_again_is_champion(tmp_path):
+    write_run(tmp_path, "run-1", day=1, version=1)
+    write_run(tmp_path, "run-2", day=5, version=2)
+    roll_back(tmp_path, "run-2", version=2, to=1, run="run-1", day=4)
+    assert tags(index(tmp_path)) == [("run-2", "champion")]
 
 
 def test_a_run_that_stopped_before_the_gate(tmp_path):
@@ -84,7 +137,9 @@ def test_foreign_and_half_made_folders_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b"[1]", b'[{"started_at": 1}]', b'[{"other": 1}]'])
-@pytest.mark.parametrize("record", ["settings.json", "gate.json", "promotion.json", "steps/accuracy_gate.json"])
+@pytest.mark.parametrize(
+    "record", ["settings.json", "gate.json", "promotion.json", "rollback.json", "steps/accuracy_gate.json"]
+)
 def test_damaged_records_stop_nothing(tmp_path, record, content):
     write_run(tmp_path, "good", day=2)
     (write_run(tmp_path, "bad", day=1).root / record).write_bytes(content)

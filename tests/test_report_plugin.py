@@ -1,8 +1,11 @@
 """The reports in Airflow's UI, asked of a real API server: who sees one, who does not, and by which address."""
 
+import base64
+import hashlib
 import http.client
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -31,7 +34,11 @@ FOLDER = "manual__2026-01-02T03-04-05-00-00"
 RUN = f"/fer/dags/fer_training/runs/{quote(FINISHED, safe='')}"
 REPORTS = "/fer/dags/fer_training/reports"
 LINK = "dags/fer_training/runs/manual__2026-01-02T03%3A04%3A05%2B00%3A00/plugin/evaluation-report"
-PAGES = [RUN, f"{REPORTS}/index.html", f"{REPORTS}/{FOLDER}/report.html"]
+REPORT_PAGE = f"{REPORTS}/{FOLDER}/report.html"
+DOCS = f"{REPORTS}/{FOLDER}/data_docs"
+RESULT = "validations/fer_faces/__none__/20260102T030405.123456Z/faces-raw_faces.html"
+PAGES = [RUN, f"{REPORTS}/index.html", REPORT_PAGE, f"{DOCS}/index.html", f"{DOCS}/{RESULT}"]
+LEADING_ON = [RUN, f"{DOCS}/index.html"]
 
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -122,9 +129,17 @@ def home(tmp_path_factory):
     return Home(folder, environment)
 
 
+def write_data_docs(folder: Path) -> None:
+    """Pages as Great Expectations lays them out, with a script and addresses elsewhere."""
+    for page in ("index.html", RESULT, "expectations/fer_faces.html", "static/styles/default.css"):
+        (folder / page).parent.mkdir(parents=True, exist_ok=True)
+        text = f"{REPORT}{page}<script>alert(1)</script><img src='https://example.org/logo.png'>"
+        (folder / page).write_text(f"<!DOCTYPE html>\n<html>\n  <head>\n<title>Data Docs</title></head>{text}</html>")
+
+
 def write_runs(folder: Path) -> None:
     runs = folder / "runs"
-    write_run(runs, FOLDER, day=2, version=1)
+    write_data_docs(write_run(runs, FOLDER, day=2, version=1).data_docs_folder)
     for name in (TUNING, "scheduled__of_nobody"):
         write_run(runs, name.replace(":", "-").replace("+", "-"), day=4)
     going_on = RunDirectory(runs / GOING_ON.replace(":", "-").replace("+", "-"))
@@ -135,6 +150,10 @@ def write_runs(folder: Path) -> None:
     for name, target in ((LINKED_REPORT, folder / "outside" / "run"), (LINKED_INSIDE, runs / FOLDER)):
         write_run(runs, name, day=5).report_html.unlink()
         (runs / name / "report.html").symlink_to(target / "report.html")
+    write_data_docs(folder / "outside" / "docs")
+    (runs / FOLDER / "data_docs" / "linked.html").symlink_to(folder / "outside" / "docs" / "index.html")
+    (runs / FOLDER / "data_docs" / "linked").symlink_to(folder / "outside" / "docs")
+    write_run(runs, "linked-docs", day=5).data_docs_folder.symlink_to(folder / "outside" / "docs")
     (folder / "report.html").write_text(REPORT + "outside")
     (runs / "report.html").write_text(REPORT + "the runs folder")
 
@@ -212,9 +231,14 @@ def assert_refused(answer: Answer, *statuses: int) -> None:
 
 
 @pytest.mark.parametrize("user", ["admin", "vic"])
-@pytest.mark.parametrize("path", [RUN, f"{REPORTS}/{FOLDER}/report.html"])
+@pytest.mark.parametrize("path", [RUN, REPORT_PAGE])
 def test_who_may_read_the_dag_sees_the_report(server, path, user):
     answer = server.see(path, user)
+    if path == RUN:  # its links hold where the report is
+        assert (answer.status, answer.body) == (307, "")
+        path = urljoin(path, answer.headers["location"])
+        assert path == REPORT_PAGE
+        answer = server.see(path, user)
     assert answer.status == 200
     assert answer.body == REPORT + FOLDER
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
@@ -231,6 +255,51 @@ def test_the_index_links_to_reports_that_open(server):
     assert {name: answer.headers.get(name) for name in list(HEADERS)[2:]} == dict(list(HEADERS.items())[2:])
     report = server.see(urljoin(f"{REPORTS}/index.html", f"{FOLDER}/report.html"))
     assert report.body == REPORT + FOLDER
+
+
+def test_the_data_docs_of_a_run_show_the_result_without_scripts_and_foreign_addresses(server):
+    answer = server.see(urljoin(REPORT_PAGE, "data_docs/index.html"))
+    assert (answer.status, answer.headers["location"]) == (307, RESULT)
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-same-origin; default-src 'none';")
+    for page in (RESULT, "expectations/fer_faces.html"):
+        answer = server.see(f"{DOCS}/{page}")
+        assert answer.status == 200
+        assert f"THE-REPORT-OF {page}<script>" in answer.body
+        sheet = answer.body.partition("<head><style>")[2].partition("</style>")[0]
+        assert "GX's pages" in sheet
+        digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+        policy = HEADERS["content-security-policy"]
+        allowed = policy.replace(re.findall("sha256-[^']+", policy)[0], f"sha256-{digest}")
+        assert answer.headers["content-security-policy"] == allowed
+        assert {name: answer.headers.get(name) for name in list(HEADERS)[2:]} == dict(list(HEADERS.items())[2:])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{DOCS}/static/styles/default.css",
+        f"{DOCS}/linked.html",
+        f"{DOCS}/linked/expectations/fer_faces.html",
+        f"{DOCS}/missing.html",
+        f"{DOCS}/",
+        f"{DOCS}/../report.html",
+        f"{DOCS}/%2e%2e/report.html",
+        f"{DOCS}/..%2freport.html",
+        f"{DOCS}//expectations/fer_faces.html",
+        f"{DOCS}/expectations/../../report.html",
+        f"{DOCS}/expectations%2f..%2f..%2f..%2freport.html",
+        f"{DOCS}/%2e/expectations/fer_faces.html",
+        f"{DOCS}/expectations/fer_faces.html%00",
+        f"{DOCS}/expectations/fer_faces.html%0a",
+        f"{REPORTS}/linked-docs/data_docs/index.html",
+        f"{REPORTS}/linked-docs/data_docs/expectations/fer_faces.html",
+        f"{REPORTS}/../data_docs/index.html",
+        f"{REPORTS}/%2e%2e/data_docs/index.html",
+        f"/fer/dags/fer_tuning/reports/{FOLDER}/data_docs/{RESULT}",
+    ],
+)
+def test_no_way_leads_out_of_the_data_docs(root_server, address):
+    assert_refused(root_server.see(address, "admin"), 404)
 
 
 def test_a_run_without_a_report_tells_how_far_it_is(server):
@@ -344,7 +413,7 @@ def test_only_a_valid_session_sees_anything(server, path, carrier):
         header = {"cookie": {"Cookie": f"_token={value}"}, "header": {"Authorization": f"Bearer {value}"}}[carrier]
         answer = server.ask(path, headers=header if value else {})
         if kind == "right":
-            assert answer.status == (200 if path in PAGES else 404)
+            assert answer.status == (307 if path in LEADING_ON else 200 if path in PAGES else 404)
             continue
         assert_refused(answer, status)
         assert "Not shown" in answer.body, kind

@@ -48,10 +48,15 @@ def test_a_promotion_beside_the_report_is_running_and_a_failed_one_is_said() -> 
     assert verdict.reason == "The gate accepted the model: 0.70 reaches 0.60. But: The registry is locked."
 
 
-def test_explanations_may_fail_without_changing_the_verdict() -> None:
+@pytest.mark.parametrize("approval", ["not needed", "awaited"])
+def test_an_accepted_model_that_was_not_explained_is_not_promoted_and_the_verdict_says_so(approval: str) -> None:
     attempts = attempts_up_to("explain_predictions", explain_predictions=[attempt("failed", 8, "MemoryError: ")])
-    steps = tell_steps(attempts, ACCEPTED)
-    assert judge(steps, ACCEPTED).headline == "Accepted"
+    accepted = GateVerdict(True, "0.70 reaches 0.60.", approval)  # type: ignore[arg-type]
+    steps = tell_steps(attempts, accepted)
+    verdict = judge(steps, accepted)
+    assert (verdict.outcome, verdict.headline) == ("failed", "Failed in explain_predictions")
+    assert verdict.reason == "The gate accepted the model: 0.70 reaches 0.60. But: MemoryError: "
+    assert judge(steps, REJECTED).headline == "Rejected by the gate"
     assert why_missing("explain_predictions", steps) == "explain_predictions failed: MemoryError: "
 
 

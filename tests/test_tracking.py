@@ -15,24 +15,15 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """One embedded registry for the module: making its tables takes seconds. Tests use names of their own."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FER_HOME", str(folder))
-        yield folder
-
-
 @pytest.fixture
-def ask(home):
+def ask(registry_home):
     """ask(run name) -> its only MLflow run, with a client to look further."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{registry_home}/mlflow.db")
 
     def find(name):
-        (mlflow_run,) = tracked_runs(home, name)
+        (mlflow_run,) = tracked_runs(registry_home, name)
         return client.get_run(mlflow_run), client
 
     return find
@@ -42,7 +33,7 @@ def artifacts(client, mlflow_run, folder=None):
     return sorted(item.path for item in client.list_artifacts(mlflow_run, folder))
 
 
-def test_an_accepted_run_is_there_with_settings_measures_curves_records_lineage_and_report(tmp_path, home, ask):
+def test_an_accepted_run_is_there_with_settings_measures_curves_records_lineage_and_report(tmp_path, ask):
     run_dir = finish(RunDirectory(tmp_path / "accepted"), "accepted")
     report.run(run_dir)
     tracked, client = ask("accepted")
@@ -63,7 +54,7 @@ def test_an_accepted_run_is_there_with_settings_measures_curves_records_lineage_
     assert kept.mlflow_run == tracked.info.run_id
 
 
-def test_the_data_set_is_named_with_its_fingerprint(tmp_path, home, ask):
+def test_the_data_set_is_named_with_its_fingerprint(tmp_path, registry_home, ask):
     run_dir = finish(RunDirectory(tmp_path / "traced"), "traced")
     page = report.write(run_dir)
     made_of = run_dir.load_json(run_dir.lineage_json, Lineage)
@@ -78,7 +69,7 @@ def test_the_data_set_is_named_with_its_fingerprint(tmp_path, home, ask):
     ]
 
 
-def test_logged_again_nothing_is_there_twice(tmp_path, home, ask):
+def test_logged_again_nothing_is_there_twice(tmp_path, registry_home, ask):
     run_dir = finish(RunDirectory(tmp_path / "again"), "again")
     for _ in range(2):
         report.run(run_dir)
@@ -87,7 +78,7 @@ def test_logged_again_nothing_is_there_twice(tmp_path, home, ask):
     assert len(client.get_metric_history(tracked.info.run_id, "test_accuracy")) == 1
 
 
-def test_a_rejected_run_is_there_too(tmp_path, home, ask):
+def test_a_rejected_run_is_there_too(tmp_path, registry_home, ask):
     run_dir = finish(RunDirectory(tmp_path / "rejected"), "rejected", accuracy=0.5)
     report.run(run_dir)
     tracked, _ = ask("rejected")
@@ -95,7 +86,7 @@ def test_a_rejected_run_is_there_too(tmp_path, home, ask):
     assert tracked.data.metrics["test_accuracy"] == 0.5
 
 
-def test_a_run_whose_data_were_refused_is_there_with_the_reason(tmp_path, home, ask):
+def test_a_run_whose_data_were_refused_is_there_with_the_reason(tmp_path, registry_home, ask):
     run_dir = RunDirectory(tmp_path / "refused")
     run_dir.save_json(run_dir.settings_json, RunSettings(epochs=3).to_params())
     for step in ("start_run", "ingest_dataset"):
@@ -112,7 +103,7 @@ def test_a_run_whose_data_were_refused_is_there_with_the_reason(tmp_path, home, 
     assert artifacts(client, tracked.info.run_id) == ["records", "report.html"]
 
 
-def test_a_run_that_was_never_begun_is_there(tmp_path, home, ask):
+def test_a_run_that_was_never_begun_is_there(tmp_path, registry_home, ask):
     run_dir = RunDirectory(tmp_path / "unbegun")
     with pytest.raises(SettingsError), run_dir.attempt("start_run"):
         raise SettingsError("There is no setting 'epcohs'.")
@@ -121,7 +112,7 @@ def test_a_run_that_was_never_begun_is_there(tmp_path, home, ask):
     assert (tracked.info.status, tracked.data.params) == ("FAILED", {})
 
 
-def test_a_damaged_record_costs_no_more_than_itself(tmp_path, home, ask, caplog):
+def test_a_damaged_record_costs_no_more_than_itself(tmp_path, registry_home, ask, caplog):
     run_dir = finish(RunDirectory(tmp_path / "damaged"), "damaged")
     run_dir.evaluation_json.write_text("{")
     with caplog.at_level(logging.WARNING):
@@ -133,7 +124,7 @@ def test_a_damaged_record_costs_no_more_than_itself(tmp_path, home, ask, caplog)
     assert "does not hold a Evaluation" in caplog.text
 
 
-def test_a_model_that_is_trained_anew_gets_a_curve_of_its_own(tmp_path, home):
+def test_a_model_that_is_trained_anew_gets_a_curve_of_its_own(tmp_path, registry_home):
     from mlflow import MlflowClient
 
     run_dir = finish(RunDirectory(tmp_path / "anew"), "anew")
@@ -142,16 +133,16 @@ def test_a_model_that_is_trained_anew_gets_a_curve_of_its_own(tmp_path, home):
     write_history(run_dir, val_accuracies=(0.5,))
     report.run(run_dir)
     second = run_dir.load_json(run_dir.tracking_json, tracking.TrackedRun).mlflow_run
-    assert sorted(tracked_runs(home, "anew")) == sorted([first, second])
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    assert sorted(tracked_runs(registry_home, "anew")) == sorted([first, second])
+    client = MlflowClient(f"sqlite:///{registry_home}/mlflow.db")
     curves = [[point.value for point in client.get_metric_history(run, "val_accuracy")] for run in (first, second)]
     assert curves == [[0.125, 0.25], [0.5]]
 
 
-def test_two_installations_with_runs_of_one_name_do_not_share_one(tmp_path, home):
+def test_two_installations_with_runs_of_one_name_do_not_share_one(tmp_path, registry_home):
     for installation in ("here", "there"):
         report.run(finish(RunDirectory(tmp_path / installation / "scheduled"), "scheduled"))
-    assert len(tracked_runs(home, "scheduled")) == 2
+    assert len(tracked_runs(registry_home, "scheduled")) == 2
 
 
 def test_a_registry_that_does_not_answer_costs_the_try_but_not_the_report(tmp_path, monkeypatch, caplog):

