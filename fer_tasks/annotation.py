@@ -39,9 +39,15 @@ def annotated(
     is_file = target.suffix.lower() in (".png", ".jpg", ".jpeg")
     if is_file and num_files > 1:
         raise DatasetError(f"--annotate is {target}, but {num_files} pictures came; give a folder.")
-    names = UniqueNames(target)
     if not is_file:
         target.mkdir(parents=True, exist_ok=True)
+    return _annotated(predictions, target, is_file, settings)
+
+
+def _annotated(
+    predictions: Iterable[Prediction], target: Path, is_file: bool, settings: RunSettings
+) -> Iterator[Prediction]:
+    names = UniqueNames(target)
     for _, group in itertools.groupby(predictions, key=lambda item: id(item.path)):
         faces = list(group)
         if faces[0].probabilities is not None:
@@ -59,19 +65,19 @@ def draw(picture: Picture, faces: Iterable[Prediction]) -> Picture:
             continue
         if item.box is None:
             return _draw_crop(picture, item.probabilities)
-        draw_face(drawn, item.box, item.probabilities)
+        _draw_face(drawn, item.box, item.probabilities)
     return drawn
 
 
-def draw_face(picture: Picture, box: FoundFace, probabilities: NDArray[np.float32], *, name: str = "") -> None:
-    """Draw into the picture. name: stands before the emotion, in films the number of the person."""
+def _draw_face(picture: Picture, box: FoundFace, probabilities: NDArray[np.float32]) -> None:
+    """Draw into the picture."""
     left, top, right, bottom = (
         round(value) for value in (box.left, box.top, box.left + box.width, box.top + box.height)
     )
     scale = float(np.clip(box.height / 220, 0.4, 2.0))
     cv2.rectangle(picture, (left, top), (right, bottom), ACCENT, max(2, round(3 * scale)), cv2.LINE_AA)
     best = int(probabilities.argmax())
-    _draw_label(picture, f"{name}{EMOTIONS[best]} {probabilities[best]:.0%}", left, top, scale)
+    _draw_label(picture, f"{EMOTIONS[best]} {probabilities[best]:.0%}", left, top, scale)
     width = max(round(120 * scale), 70)
     at = right + 4 if right + 4 + width <= picture.shape[1] else left - 4 - width
     _draw_bars(picture, probabilities, (at, top), (width, max(bottom - top, 7 * 10)))

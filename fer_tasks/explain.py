@@ -79,7 +79,6 @@ def explained(
     predictions: Iterable[Prediction], folder: Path, *, model: Any, settings: RunSettings
 ) -> Iterator[Prediction]:
     """The predictions as they come, a picture of each face's explanation in the folder: `<name>-face<number>.png`."""
-    use_cores()
     folder.mkdir(parents=True, exist_ok=True)
     network = _network(model, settings)
     names = UniqueNames(folder)

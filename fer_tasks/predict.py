@@ -1,13 +1,12 @@
-"""Emotions of faces: in pictures, in crops of faces, in folders of them, in a film, to a CSV or lines of JSON.
+"""Emotions of faces: in pictures, in crops of faces, in folders of them, to a CSV or lines of JSON.
 
     python -m fer_tasks.predict PATH... [--output predictions.csv] [--annotate out.png] [--tta] [--model DIR]
 
 A picture with no side above 128 pixels is taken as the crop of a face; in a larger one the faces are searched. --crops
-and --detect decide that for all. PATH may be a pattern, or - for a list of paths on the standard input; a film, or
-camera:0, is treated as --help of fer_tasks.video says.
+and --detect decide that for all. PATH may be a pattern, or - for a list of paths on the standard input.
 
 Columns: path, emotion, confidence, a probability an emotion, error, the reason where there is no prediction, and for a
-face that was found, its number and box. Exit status 2 when a file could not be read, unless --keep-going.
+face that was found, its number and box. Exit status 2 when a file has no prediction, unless --keep-going.
 """
 
 import argparse
@@ -32,6 +31,7 @@ from fer_tasks.picture_files import find_images
 from fer_tasks.prediction_rows import Prediction, format_of, write_rows
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.training_network import use_cores
 from fer_tasks.views import predict_views
 
 MAX_CROP_SIDE = 128
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fer_tasks.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, pattern, film or -")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, pattern, or -")
     parser.add_argument("--output", type=Path, help="CSV to write, or lines of JSON (.jsonl); printed without it")
     parser.add_argument(
         "--annotate", type=Path, metavar="PICTURE", help="picture with boxes and bars; folder for several"
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sort.add_argument("--detect", action="store_true", help="faces are searched in every picture, also in small ones")
     parser.add_argument("--tta", action="store_true", help="average over flips and crops: slower, more accurate")
     parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
-    parser.add_argument("--keep-going", action="store_true", help="exit status 0 although files could not be read")
+    parser.add_argument("--keep-going", action="store_true", help="exit status 0 although files have no prediction")
     return parser
 
 
@@ -135,6 +135,8 @@ def _predict(options: argparse.Namespace) -> int:
     """Returns the number of errors."""
     form = format_of(options.output)
     files = list(find_images(options.paths))
+    if options.explain is not None:
+        use_cores()
     model, settings = load_model_folder(options.model)
     find: Finder = whole_picture if options.crops else FaceFinder(max_crop_side=0 if options.detect else MAX_CROP_SIDE)
     predictions = predict_files(files, model, settings, tta=options.tta, find=find)
