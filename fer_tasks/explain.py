@@ -8,9 +8,10 @@ status 0 when the explanation is reliable, 1 when it is not (the picture is grey
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import choose_precision
 from fer_tasks.neighbourhood import Neighbourhood
+from fer_tasks.picture_files import UniqueNames
 from fer_tasks.predict import load_model_folder
+from fer_tasks.prediction_rows import Prediction
+from fer_tasks.settings import RunSettings
 from fer_tasks.surrogates import Surrogate, surrogates
 from fer_tasks.training_network import use_cores
 
@@ -66,12 +70,37 @@ def explain_file(
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
     decoded = decode(image.read_bytes(), max_megapixels=settings.max_image_megapixels)
-    network = ExplainedNetwork(model, precision=choose_precision(settings.precision))
-    around = Neighbourhood.of(prepare_face(decoded.pixels, settings), network, settings)
+    face = prepare_face(decoded.pixels, settings)
+    surrogate, around = _explain(face, _network(model, settings), settings, emotion)
+    return surrogate, around, region_names(around.segments, settings)
+
+
+def explained(
+    predictions: Iterable[Prediction], folder: Path, *, model: Any, settings: RunSettings
+) -> Iterator[Prediction]:
+    """The predictions as they come, a picture of each face's explanation in the folder: `<name>-face<number>.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = _network(model, settings)
+    names = UniqueNames(folder)
+    for item in predictions:
+        if item.pixels is not None:
+            surrogate, around = _explain(item.pixels, network, settings)
+            write_png(draw(around, surrogate), names.path(f"{item.path.stem}-face{item.face}"))
+        yield item
+
+
+def _network(model: Any, settings: RunSettings) -> ExplainedNetwork:
+    return ExplainedNetwork(model, precision=choose_precision(settings.precision))
+
+
+def _explain(
+    face: NDArray[np.float32], network: ExplainedNetwork, settings: RunSettings, emotion: str | None = None
+) -> tuple[Surrogate, Neighbourhood]:
+    around = Neighbourhood.of(face, network, settings)
     whole = around.ask(np.ones((1, around.num_regions), np.int64))[0]
     label = int(whole.argmax()) if emotion is None else EMOTIONS.index(emotion)
     (surrogate,) = surrogates(around, [label], settings=settings)
-    return surrogate, around, region_names(around.segments, settings)
+    return surrogate, around
 
 
 def tell(surrogate: Surrogate, names: Sequence[str]) -> list[str]:

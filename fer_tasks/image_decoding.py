@@ -2,11 +2,11 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from fer_tasks.errors import DatasetError
 
 Pixels = npt.NDArray[np.uint8]
+_Decoded = TypeVar("_Decoded")
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
 """Only these decoders see strangers' bytes."""
@@ -44,6 +45,15 @@ def decode(data: bytes, *, max_megapixels: int) -> DecodedImage:
 
     A larger image is refused from its header. Raises DatasetError with the reason in one line, for whatever bytes.
     """
+    return _decode(data, max_megapixels, lambda image: DecodedImage(_to_gray(image), _num_channels(image)))
+
+
+def decode_colour(data: bytes, *, max_megapixels: int) -> Pixels:
+    """As `decode`, but in colour: uint8 (height, width, 3), blue, green, red, as OpenCV has them."""
+    return _decode(data, max_megapixels, _to_colour)
+
+
+def _decode(data: bytes, max_megapixels: int, convert: Callable[[Image.Image], _Decoded]) -> _Decoded:
     if not data:
         raise DatasetError("the file is empty (0 bytes)")
     try:
@@ -55,10 +65,9 @@ def decode(data: bytes, *, max_megapixels: int) -> DecodedImage:
                 raise DatasetError(
                     f"the image is {width}x{height}, {width * height / 1e6:.1f} megapixels; allowed: {max_megapixels}"
                 )
-            channels = _num_channels(image)
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 ImageOps.exif_transpose(image, in_place=True)
-            return DecodedImage(_to_gray(image), channels)
+            return convert(image)
     except DatasetError:
         raise
     except UnidentifiedImageError as error:
@@ -104,13 +113,34 @@ def _num_channels(image: Image.Image) -> int:
 
 
 def _to_gray(image: Image.Image) -> Pixels:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return ((wide * 255 + 32767) // 65535).astype(np.uint8)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if _is_wide(image):
+        return _narrowed(image)
+    image = _flattened(image)
     return np.asarray(image if image.mode == "L" else image.convert("L"))
+
+
+def _to_colour(image: Image.Image) -> Pixels:
+    if _is_wide(image):
+        return np.repeat(_narrowed(image)[..., None], 3, axis=2)
+    return np.ascontiguousarray(np.asarray(_flattened(image).convert("RGB"))[..., ::-1])
+
+
+def _is_wide(image: Image.Image) -> bool:
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def _narrowed(image: Image.Image) -> Pixels:
+    """The 8-bit greys of a 16-bit image."""
+    wide = np.asarray(image).astype(np.uint32)
+    return ((wide * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """Alpha laid over white."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 @contextmanager

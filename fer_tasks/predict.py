@@ -1,76 +1,83 @@
-"""Emotions of face crops: files, or folders and all that is in them, to a CSV.
+"""Emotions of faces: in pictures, in crops of faces, in folders of them, to a CSV or lines of JSON.
 
-    python -m fer_tasks.predict PATH... [--output predictions.csv] [--tta] [--model DIR] [--keep-going]
+    python -m fer_tasks.predict PATH... [--output predictions.csv] [--annotate out.png] [--tta] [--model DIR]
 
-Columns: path, emotion, confidence, a probability an emotion, and error, the reason where a file could not be read.
-Exit status 2 when one could not, unless --keep-going.
+A picture with no side above 128 pixels is taken as the crop of a face; in a larger one the faces are searched. --crops
+and --detect decide that for all. PATH may be a pattern, or - for a list of paths on the standard input.
+
+Columns: path, emotion, confidence, a probability an emotion, error, the reason where there is no prediction, and for a
+face that was found, its number and box. Exit status 2 when a file has no prediction, unless --keep-going.
 """
 
 import argparse
-import csv
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.dataset_source import IMAGE_SUFFIXES
-from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError, PipelineError
+from fer_tasks.face_detection import FaceDetector, FoundFace, crop_face
 from fer_tasks.face_filters import prepare_face
 from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import load_model
+from fer_tasks.picture_files import find_images
+from fer_tasks.prediction_rows import Prediction, format_of, write_rows
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.training_network import use_cores
 from fer_tasks.views import predict_views
 
-COLUMNS = ("path", "emotion", "confidence", *(f"probability_{emotion}" for emotion in EMOTIONS), "error")
+MAX_CROP_SIDE = 128
+"""A picture with a longer side is searched for faces unless told otherwise: crops of faces are rarely larger, and a
+face in a smaller picture has fewer pixels than the network wants."""
+
+NO_FACE = "no face was found; if the picture is the crop of a face, add --crops"
 
 _BATCH = 256
 _BATCHES_AHEAD = 2
 
+Finder = Callable[[NDArray[np.uint8]], list[FoundFace] | None]
+"""From grey pixels to the faces in them, or None for a picture that is a crop as a whole."""
 
-@dataclass(frozen=True)
-class Prediction:
-    """probabilities: float32 (7,), in EMOTIONS order, sum 1; None where `error` says why the file was not read."""
-
-    path: Path
-    probabilities: NDArray[np.float32] | None
-    error: str = ""
+_Row = tuple[Path, FoundFace | None, NDArray[np.float32] | str]
 
 
-def find_images(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every file named, and every image below every folder named, in the order of names.
-
-    Raises DatasetError for a path that is not there and a folder without an image.
-    """
-    for path in paths:
-        if not path.is_dir():
-            if not path.exists():
-                raise DatasetError(f"There is nothing at {path}; give image files or folders of them.")
-            yield path
-            continue
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-        if not found:
-            raise DatasetError(f"There is no image below {path}; expected {', '.join(sorted(IMAGE_SUFFIXES))} files.")
-        yield from found
+def whole_picture(pixels: NDArray[np.uint8]) -> list[FoundFace] | None:
+    """The Finder of --crops."""
+    return None
 
 
-def predict_files(files: Iterable[Path], model: Any, settings: RunSettings, *, tta: bool) -> Iterator[Prediction]:
-    """The prediction for each file, in order. Files are read and prepared beside the model's work.
+class FaceFinder:
+    """The Finder that loads the detector when the first picture needs it."""
+
+    def __init__(self, *, max_crop_side: int = MAX_CROP_SIDE) -> None:
+        self._max_crop_side = max_crop_side
+        self._detector: FaceDetector | None = None
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace] | None:
+        if max(pixels.shape) <= self._max_crop_side:
+            return None
+        self._detector = self._detector or FaceDetector()
+        return self._detector.find(pixels)
+
+
+def predict_files(
+    files: Iterable[Path], model: Any, settings: RunSettings, *, tta: bool, find: Finder = whole_picture
+) -> Iterator[Prediction]:
+    """The prediction for each face of each file, in order. Files are read and prepared beside the model's work.
 
     settings: of the run that trained the model, whose noise reduction and contrast are applied.
     """
     batches = _batched(iter(files))
     with ThreadPoolExecutor(max_workers=1) as reader:
-        read = partial(_read_batch, settings=settings)
+        read = partial(_read_batch, settings=settings, find=find)
         pending = [reader.submit(read, batch) for batch in itertools.islice(batches, _BATCHES_AHEAD)]
         while pending:
             rows = pending.pop(0).result()
@@ -83,53 +90,68 @@ def load_model_folder(folder: Path) -> tuple[Any, RunSettings]:
 
     Raises TrainingError when the model is missing or unreadable, and DatasetError without settings.json.
     """
+    model = load_model(RunDirectory(folder).model)
+    return model, load_settings(folder)
+
+
+def load_settings(folder: Path) -> RunSettings:
+    """Of a run's folder. Raises DatasetError without settings.json."""
     run_dir = RunDirectory(folder)
-    model = load_model(run_dir.model)
     if not run_dir.settings_json.is_file():
         raise DatasetError(f"{folder} has no settings.json, which says how faces are prepared; give a run's folder.")
-    return model, run_dir.load_settings()
+    return run_dir.load_settings()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m fer_tasks.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image of a face, or folder of them")
-    parser.add_argument("--output", type=Path, help="CSV to write; without it, it is printed")
-    parser.add_argument("--tta", action="store_true", help="average over flips and crops: slower, more accurate")
-    parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
-    parser.add_argument("--keep-going", action="store_true", help="exit status 0 although files could not be read")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        files = list(find_images(options.paths))
-        model, settings = load_model_folder(options.model)
-        predictions = predict_files(files, model, settings, tta=options.tta)
-        if options.output is None:
-            num_errors = write_csv(predictions, sys.stdout)
-        else:
-            with options.output.open("w", newline="", encoding="utf-8") as file:
-                num_errors = write_csv(predictions, file)
+        num_errors = _predict(options)
     except (PipelineError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 2 if num_errors and not options.keep_going else 0
 
 
-def write_csv(predictions: Iterable[Prediction], file: TextIO) -> int:
-    """Write them as COLUMNS and tell each error on stderr. Returns the number of errors."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    num_errors = 0
-    for item in predictions:
-        if item.probabilities is None:
-            num_errors += 1
-            print(f"{item.path}: {item.error}", file=sys.stderr)
-            writer.writerow([item.path, *[""] * (len(EMOTIONS) + 2), item.error])
-            continue
-        emotion = int(item.probabilities.argmax())
-        values = [f"{value:.6f}" for value in (item.probabilities[emotion], *item.probabilities)]
-        writer.writerow([item.path, EMOTIONS[emotion], *values, ""])
-    return num_errors
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fer_tasks.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, pattern, or -")
+    parser.add_argument("--output", type=Path, help="CSV to write, or lines of JSON (.jsonl); printed without it")
+    parser.add_argument(
+        "--annotate", type=Path, metavar="PICTURE", help="picture with boxes and bars; folder for several"
+    )
+    parser.add_argument("--explain", type=Path, metavar="FOLDER", help="LIME map of each face, as a PNG in that folder")
+    sort = parser.add_mutually_exclusive_group()
+    sort.add_argument("--crops", action="store_true", help="every picture is a face as a whole")
+    sort.add_argument("--detect", action="store_true", help="faces are searched in every picture, also in small ones")
+    parser.add_argument("--tta", action="store_true", help="average over flips and crops: slower, more accurate")
+    parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
+    parser.add_argument("--keep-going", action="store_true", help="exit status 0 although files have no prediction")
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Returns the number of errors."""
+    form = format_of(options.output)
+    files = list(find_images(options.paths))
+    if options.explain is not None:
+        use_cores()
+    model, settings = load_model_folder(options.model)
+    find: Finder = whole_picture if options.crops else FaceFinder(max_crop_side=0 if options.detect else MAX_CROP_SIDE)
+    predictions = predict_files(files, model, settings, tta=options.tta, find=find)
+    if options.annotate is not None:
+        from fer_tasks.annotation import annotated
+
+        predictions = annotated(predictions, options.annotate, num_files=len(files), settings=settings)
+    if options.explain is not None:
+        from fer_tasks.explain import explained
+
+        predictions = explained(predictions, options.explain, model=model, settings=settings)
+    if options.output is None:
+        return write_rows(predictions, sys.stdout, form)
+    with options.output.open("w", newline="", encoding="utf-8") as file:
+        return write_rows(predictions, file, form)
 
 
 def _batched(files: Iterator[Path]) -> Iterator[tuple[Path, ...]]:
@@ -138,27 +160,35 @@ def _batched(files: Iterator[Path]) -> Iterator[tuple[Path, ...]]:
         yield batch
 
 
-def _read_batch(files: tuple[Path, ...], settings: RunSettings) -> list[tuple[Path, NDArray[np.float32] | str]]:
-    """Each file with its face, float32 (48, 48), or the reason why there is none."""
-    rows: list[tuple[Path, NDArray[np.float32] | str]] = []
-    for file in files:
-        try:
-            image = decode(file.read_bytes(), max_megapixels=settings.max_image_megapixels)
-            rows.append((file, prepare_face(image.pixels, settings)))
-        except DatasetError as error:
-            rows.append((file, str(error)))
-        except OSError as error:
-            rows.append((file, error.strerror or str(error)))
-    return rows
+def _read_batch(files: tuple[Path, ...], settings: RunSettings, find: Finder) -> list[_Row]:
+    return [row for file in files for row in _read(file, settings, find)]
 
 
-def _predict_batch(
-    rows: list[tuple[Path, NDArray[np.float32] | str]], model: Any, *, tta: bool
-) -> Iterator[Prediction]:
-    faces = [face for _, face in rows if not isinstance(face, str)]
+def _read(file: Path, settings: RunSettings, find: Finder) -> list[_Row]:
+    """The faces of a file, float32 (48, 48), each with its box, or the reason why there is none."""
+    try:
+        pixels = decode(file.read_bytes(), max_megapixels=settings.max_image_megapixels).pixels
+    except DatasetError as error:
+        return [(file, None, str(error))]
+    except OSError as error:
+        return [(file, None, error.strerror or str(error))]
+    boxes = find(pixels)
+    if boxes is None:
+        return [(file, None, prepare_face(pixels, settings))]
+    found = [(file, box, prepare_face(crop_face(pixels, box), settings)) for box in boxes]
+    return [*found] or [(file, None, NO_FACE)]
+
+
+def _predict_batch(rows: list[_Row], model: Any, *, tta: bool) -> Iterator[Prediction]:
+    faces = [face for *_, face in rows if not isinstance(face, str)]
     probabilities = iter(predict_views(model, np.stack(faces)[..., None], tta=tta).mean(axis=0) if faces else ())
-    for path, face in rows:
-        yield Prediction(path, None, face) if isinstance(face, str) else Prediction(path, next(probabilities))
+    number, former = 0, None
+    for path, box, face in rows:
+        number, former = (number + 1 if path is former else 0), path
+        if isinstance(face, str):
+            yield Prediction(path, None, face)
+        else:
+            yield Prediction(path, next(probabilities), face=number, box=box, pixels=face)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fer_tasks.errors import DatasetError
-from fer_tasks.image_decoding import decode, measure
+from fer_tasks.image_decoding import decode, decode_colour, measure
 from fer_tasks.pixel_text import parse_pixels
 
 
@@ -39,6 +39,32 @@ def test_png_of_every_colour_mode_becomes_8_bit_gray(mode, color, gray, channels
     assert decoded.pixels.dtype == np.uint8
     assert decoded.pixels.tolist() == [[gray] * 3] * 2
     assert decoded.channels == channels
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "blue_green_red"),
+    [
+        ("1", 1, [255, 255, 255]),
+        ("L", 7, [7, 7, 7]),
+        ("LA", (0, 0), [255, 255, 255]),
+        ("RGB", (255, 20, 3), [3, 20, 255]),
+        ("RGBA", (255, 0, 0, 51), [204, 204, 255]),
+        ("I;16", 257 * 100, [100, 100, 100]),
+    ],
+)
+def test_png_of_every_colour_mode_becomes_8_bit_colour(mode, color, blue_green_red):
+    pixels = decode_colour(encoded(Image.new(mode, (3, 2), color), "PNG"), max_megapixels=1)
+    assert pixels.dtype == np.uint8
+    assert pixels.tolist() == [[blue_green_red] * 3] * 2
+
+
+def test_a_picture_in_colour_is_turned_and_limited_as_in_grey():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.new("RGB", (2000, 1000)), "PNG", exif=exif)
+    assert decode_colour(data, max_megapixels=2).shape == (2000, 1000, 3)
+    with pytest.raises(DatasetError, match=r"2\.0 megapixels; allowed: 1"):
+        decode_colour(data, max_megapixels=1)
 
 
 def test_cmyk_jpeg():

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import json
 
 import cv2
 import numpy as np
 import pytest
+from drawn_scene import FACES as DRAWN
+from drawn_scene import scene
 
 from fer_tasks import predict
 from fer_tasks.emotions import EMOTIONS
@@ -37,6 +40,19 @@ def crops(tmp_path):
     cv2.imwrite(str(folder / "b" / "2, large.PNG"), large)
     (folder / "readme.txt").write_text("no image")
     return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """Three drawn faces in a picture."""
+    cv2.imwrite(str(tmp_path / "photo.png"), scene())
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def wall(tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.jpg"), np.full((200, 300, 3), 120, np.uint8))
+    return tmp_path / "wall.jpg"
 
 
 def rows_of(text):
@@ -115,3 +131,138 @@ def test_more_files_than_a_batch_come_out_in_order(crops, model_folder, monkeypa
     rows = rows_of(capsys.readouterr().out)
     assert [row["path"] for row in rows] == files
     assert len({row["confidence"] for row in rows}) == 2
+
+
+def test_every_face_of_a_picture_is_a_row_with_its_box(photo, model_folder, capsys):
+    assert predict.main([str(photo), "--model", str(model_folder)]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["face"] for row in rows] == ["0", "1", "2"]
+    assert {row["path"] for row in rows} == {str(photo)}
+    assert len({row["confidence"] for row in rows}) == 3
+    for row, (_, _, left, top, side) in zip(rows, DRAWN, strict=True):
+        x, y, width, height = (float(row[name]) for name in ("left", "top", "width", "height"))
+        assert abs(x + width / 2 - (left + side / 2)) < 0.15 * side
+        assert abs(y + height / 2 - (top + side / 2)) < 0.15 * side
+        assert sum(float(row[f"probability_{emotion}"]) for emotion in EMOTIONS) == pytest.approx(1, abs=1e-5)
+
+
+def test_faces_are_searched_in_larger_pictures_alone_unless_told_otherwise(crops, photo, model_folder, capsys):
+    files = [str(photo), str(crops / "b" / "2, large.PNG"), "--model", str(model_folder)]
+    found = {}
+    for option in ([], ["--crops"], ["--detect", "--keep-going"]):
+        assert predict.main([*files, *option]) == 0
+        found["".join(option)] = [(row["face"], bool(row["error"])) for row in rows_of(capsys.readouterr().out)]
+    faces = [(str(number), False) for number in range(3)]
+    assert found == {
+        "": [*faces, ("", False)],
+        "--crops": [("", False)] * 2,
+        "--detect--keep-going": [*faces, ("", True)],  # it is noise
+    }
+
+
+def test_the_first_columns_stay_those_of_crops(crops, model_folder, capsys):
+    assert predict.main([str(crops / "a.bmp"), "--model", str(model_folder)]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header == (
+        "path,emotion,confidence,probability_angry,probability_disgust,probability_fear,probability_happy,"
+        "probability_sad,probability_surprise,probability_neutral,error,face,left,top,width,height"
+    )
+    assert row.endswith(",,,,,,")
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 2), (["--keep-going"], 0)])
+def test_a_picture_without_a_face_is_an_error_row_with_the_reason(photo, wall, model_folder, capsys, options, status):
+    assert predict.main([str(wall), str(photo), "--model", str(model_folder), *options]) == status
+    printed = capsys.readouterr()
+    rows = rows_of(printed.out)
+    assert [row["error"] for row in rows] == [
+        "no face was found; if the picture is the crop of a face, add --crops", "", "", "",
+    ]  # fmt: skip
+    assert [row["face"] for row in rows] == ["", "0", "1", "2"]
+    assert rows[0]["emotion"] == rows[0]["confidence"] == ""
+    assert f"{wall}: no face was found" in printed.err
+
+
+def test_lines_of_json_say_the_same_as_the_csv(photo, wall, model_folder, tmp_path):
+    for name in ("rows.csv", "rows.jsonl"):
+        options = ["--model", str(model_folder), "--output", str(tmp_path / name), "--keep-going"]
+        assert predict.main([str(photo), str(wall), *options]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    rows = rows_of((tmp_path / "rows.csv").read_text())
+    assert len(lines) == len(rows) == 4
+    for line, row in zip(lines, rows, strict=True):
+        assert set(line) == {name for name, value in row.items() if value}
+        for name, value in line.items():
+            assert row[name] == value if isinstance(value, str) else float(row[name]) == value
+    assert set(lines[3]) == {"path", "error"}
+    assert type(lines[0]["face"]) is int
+    assert type(lines[0]["left"]) is float
+
+
+def test_another_ending_of_the_output_is_refused_before_anything_is_read(photo, model_folder, tmp_path, capsys):
+    options = ["--model", str(model_folder), "--output", str(tmp_path / "rows.txt")]
+    assert predict.main([str(photo), *options]) == 2
+    assert "rows.txt; let its name end in .csv, or in .jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "rows.txt").exists()
+
+
+def test_annotate_draws_boxes_into_one_picture_and_leaves_the_rest_as_it_is(photo, model_folder, tmp_path):
+    output = tmp_path / "out.png"
+    assert predict.main([str(photo), "--model", str(model_folder), "--annotate", str(output)]) == 0
+    drawn = cv2.imread(str(output))
+    assert drawn.shape == (320, 640, 3)
+    changed = (drawn != scene()).any(axis=2)
+    for _, _, left, top, side in DRAWN:
+        box = changed[top : top + side, left : left + side]
+        assert 0.02 < box.mean() < 0.9
+    assert not changed[250:].any()  # below the faces
+    assert 0.05 < changed.mean() < 0.5
+    assert (cv2.imread(str(photo)) == scene()).all()
+
+
+def test_annotate_writes_several_pictures_into_a_folder(photo, wall, crops, model_folder, tmp_path, capsys):
+    other = tmp_path / "again" / "photo.png"
+    other.parent.mkdir()
+    cv2.imwrite(str(other), scene())
+    files = [str(photo), str(other), str(wall), str(crops / "a.bmp")]
+    options = ["--model", str(model_folder), "--keep-going", "--annotate"]
+    assert predict.main([*files, *options, str(tmp_path / "drawn")]) == 0
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "photo-2.png", "photo.png"]
+    assert cv2.imread(str(tmp_path / "drawn" / "a.png")).shape == (224, 448, 3)  # the crop, and its bars beside it
+    capsys.readouterr()
+    output = tmp_path / "rows.csv"
+    assert predict.main([*files, *options, str(tmp_path / "one.png"), "--output", str(output)]) == 2
+    assert "one.png, but 4 pictures came; give a folder" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_paths_come_from_the_standard_input_and_from_patterns(crops, model_folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{crops / 'b' / '1.png'}\n\n{crops / 'a.bmp'}\n"))
+    assert predict.main(["-", "--model", str(model_folder)]) == 0
+    assert [row["path"] for row in rows_of(capsys.readouterr().out)] == [
+        str(crops / name) for name in ("b/1.png", "a.bmp")
+    ]
+    assert predict.main([str(crops / "**" / "*.[pb][nm][gp]"), "--model", str(model_folder)]) == 0
+    assert [row["path"] for row in rows_of(capsys.readouterr().out)] == [
+        str(crops / name) for name in ("a.bmp", "b/1.png")
+    ]
+    assert predict.main([str(crops / "*.webp"), "--model", str(model_folder)]) == 2
+    assert "There is nothing at" in capsys.readouterr().err
+
+
+def test_explain_writes_a_map_of_each_face(photo, crops, tmp_path, capsys):
+    run_dir = RunDirectory(tmp_path / "run")
+    run_dir.save_json(run_dir.settings_json, RunSettings(lime_regions="face").to_params())
+    keras = import_keras()
+    keras.utils.set_random_seed(1)
+    keras.Sequential(
+        [keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7, activation="softmax")]
+    ).save(run_dir.model)
+    files = [str(photo), str(crops / "a.bmp")]
+    assert predict.main([*files, "--model", str(run_dir.root), "--explain", str(tmp_path / "maps")]) == 0
+    maps = sorted((tmp_path / "maps").iterdir())
+    assert [path.name for path in maps] == ["a-face0.png", *(f"photo-face{number}.png" for number in range(3))]
+    pictures = [cv2.imread(str(path)) for path in maps]
+    assert {picture.shape for picture in pictures} == {(384, 768, 3)}
+    assert (pictures[0][::8, :384:8, 0] == FACES[1]).all()
+    assert len(rows_of(capsys.readouterr().out)) == 4
