@@ -50,7 +50,7 @@ rollback: $(INSTALLED) ## take the former champion back; MODEL=name for another 
 	@$(BIN)/python -m fer_tasks.champion rollback $${MODEL:+--model "$$MODEL"}
 
 test: $(INSTALLED) ## the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
 	@$(BIN)/python -m pytest -m ''
