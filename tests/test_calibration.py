@@ -3,7 +3,7 @@ import pytest
 
 from fer_tasks.calibration import at_temperature, fit_temperature, fold_temperature
 from fer_tasks.errors import DatasetError
-from fer_tasks.model import build_model, predict_probabilities
+from fer_tasks.model import build_model, import_keras, predict_probabilities
 
 
 def answers(odds, num_right, num_wrong):
@@ -38,6 +38,7 @@ def test_without_validation_images_there_is_nothing_to_fit_on():
 @pytest.mark.parametrize("architecture", ["resnet", "paper_cnn"])
 def test_a_folded_temperature_is_in_every_prediction(architecture):
     faces = np.random.default_rng(0).random((3, 48, 48, 1), dtype=np.float32)
+    import_keras().utils.set_random_seed(1)
     model = build_model(architecture)
     before = predict_probabilities(model, faces)
     fold_temperature(model, 0.5)

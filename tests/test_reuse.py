@@ -284,7 +284,7 @@ def test_runs_side_by_side_all_end_whole(run_toy, tmp_path):
     names = [str(number) for number in range(24)]
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = list(pool.map(run_toy, names))
-    assert found[0] is None
+    assert None in found  # of eight that begin together, any may be the first to end
     assert found[-1] in names
     assert all(toy(tmp_path / name) == ["one", "one"] for name in names)
 
