@@ -65,7 +65,23 @@ def stage_steps(broken, told):
     evaluation.run, registry.run, report.run, report.write = measure, promote, tell, tell
 
 
-def answer_when_asked(answer, told, asked, ended):
+def tell_when_parked(parked):
+    """Sets the event when Dag.test has written that a task waits for a person. It writes this once more than the task
+    itself does: an answer that comes between the two would be overwritten, and asked for again."""
+    from airflow.models.taskinstance import TaskInstance
+
+    set_state = TaskInstance.set_state
+
+    def set_and_tell(task_instance, state, *args, **kwargs):
+        changed = set_state(task_instance, state, *args, **kwargs)
+        if state == "awaiting_input":
+            parked.set()
+        return changed
+
+    TaskInstance.set_state = set_and_tell
+
+
+def answer_when_asked(answer, told, asked, ended, parked):
     """What the API server does with a person's answer, and the scheduler when the time is over."""
     from airflow.models.hitl import HITLUser
     from airflow.models.taskinstance import TaskInstance
@@ -78,10 +94,11 @@ def answer_when_asked(answer, told, asked, ended):
 
     awaited = select(TaskInstance).where(TaskInstance.state == "awaiting_input")
     while not ended.wait(0.5):
+        if not parked.is_set():
+            continue
+        parked.clear()
         with create_session() as session:
-            waiting = session.scalar(awaited.options(joinedload(TaskInstance.hitl_detail)))
-            if waiting is None:
-                continue
+            waiting = session.scalars(awaited.options(joinedload(TaskInstance.hitl_detail))).one()
             detail, left = waiting.hitl_detail, waiting.trigger_timeout - timezone.utcnow()
             asked.append(
                 {
@@ -99,7 +116,7 @@ def answer_when_asked(answer, told, asked, ended):
             handle_event_submit(event, task_instance=waiting, session=session)
 
 
-def staged_run(*, conf, answer, broken):
+def staged_run(parked, *, conf, answer, broken):
     from airflow.dag_processing.dagbag import DagBag
 
     # Read anew for each run, since Dag.test writes the conf into the parameters of the Dag.
@@ -109,7 +126,7 @@ def staged_run(*, conf, answer, broken):
 
     def be_the_person():
         try:
-            answer_when_asked(answer, told, asked, ended)
+            answer_when_asked(answer, told, asked, ended, parked)
         except BaseException:
             traceback.print_exc()
             os._exit(1)  # the run would wait for the answer for ever
@@ -126,8 +143,10 @@ def staged_run(*, conf, answer, broken):
 
 
 def main():
+    parked = threading.Event()
+    tell_when_parked(parked)
     for scenario in json.loads(sys.argv[1]):
-        print("TOLD", json.dumps(staged_run(**scenario)), flush=True)
+        print("TOLD", json.dumps(staged_run(parked, **scenario)), flush=True)
 
 
 if __name__ == "__main__":
