@@ -4,6 +4,7 @@ One file and not a folder, since only a file can take the place of the last one 
 at which a killed process leaves none.
 """
 
+import hashlib
 import json
 import logging
 import zipfile
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.settings import RunSettings
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,23 @@ class TrainingCheckpoint:
     model: Arrays
     optimizer: Arrays
     best: Arrays
+
+
+_DECISIVE = (
+    "seed", "architecture", "network_width", "epochs", "batch_size", "learning_rate", "label_smoothing", "augment",
+    "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation", "weight_averaging",
+    "frozen_stages", "augmentation_strength", "mixup", "teacher_share",
+)  # fmt: skip
+
+
+def training_fingerprint(settings: RunSettings, beginning: Sequence[str], data: Sequence[str]) -> str:
+    """SHA-256 of everything that decides how a training goes on.
+
+    beginning: the arithmetic, and digests of the initial weights and of the teachers. data: digests of the faces.
+    """
+    chosen = {name: getattr(settings, name) for name in _DECISIVE}
+    told = json.dumps([chosen, list(beginning), list(data)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def save_checkpoint(run_dir: RunDirectory, checkpoint: TrainingCheckpoint) -> None:

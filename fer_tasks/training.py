@@ -4,8 +4,6 @@ A killed training goes on from its last finished epoch and ends as an unbroken o
 learning rate follow from the seed and the step's number, and the rest is in the checkpoint.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from fer_tasks.calibration import fit_temperature, fold_temperature
-from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint
+from fer_tasks.checkpoint import Arrays, TrainingCheckpoint, load_checkpoint, save_checkpoint, training_fingerprint
 from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
 from fer_tasks.initial_weights import find_initial_model, transfer, width_of
@@ -93,7 +91,9 @@ def train(
     model = compiled_network(settings, precision, batches, initial=initial, teachers=teachers)
     judge = _judge(settings, precision)
     initial_sha256, *teacher_sha256 = (weights_fingerprint(model) for model in (initial, *teachers))
-    fingerprint = _fingerprint(batches, validation, settings, " ".join((precision, initial_sha256, *teacher_sha256)))
+    fingerprint = training_fingerprint(
+        settings, (precision, initial_sha256, *teacher_sha256), (batches.fingerprint, validation.fingerprint)
+    )
     progress, best = _resume(model, run_dir, fingerprint)
     _log.info(
         "Training %s (%s parameters) in %s on %d faces, %d for validation.",
@@ -222,21 +222,6 @@ def fit_epoch(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]
             raise batches.failure from None
         raise
     return logs
-
-
-def _fingerprint(faces: Faces | Batches, validation: Faces, settings: RunSettings, beginning: str) -> str:
-    """Of everything that decides how the training goes on. beginning: arithmetic, initial weights and teachers."""
-    chosen = {
-        name: value
-        for name, value in settings.to_params().items()
-        if name in ("seed", "architecture", "network_width", "epochs", "batch_size", "learning_rate", "label_smoothing",
-                    "augment", "class_weights", "patience", "first_crop_side", "crop_side", "self_distillation",
-                    "weight_averaging", "frozen_stages", "augmentation_strength", "mixup", "teacher_share")
-    }  # fmt: skip
-    digest = hashlib.sha256(json.dumps({**chosen, "beginning": beginning}, sort_keys=True).encode())
-    for part in (faces, validation):
-        digest.update(part.fingerprint.encode())
-    return digest.hexdigest()
 
 
 def _finished_model(settings: RunSettings, best: Arrays) -> Any:

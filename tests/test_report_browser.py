@@ -1,13 +1,9 @@
-"""The report in a real browser, as the plugin serves it: light, dark, narrow and on paper.
+"""The report in a real browser, as the plugin serves it: light, dark, narrow and on paper."""
 
-The accessibility check needs axe-core, which is no requirement of the project: `npm install --no-save axe-core` in the
-project's folder, or the path of an axe.min.js in AXE_CORE.
-"""
-
-import os
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -21,7 +17,7 @@ from plugins.fer_report_plugin import content_security_policy
 
 pytestmark = pytest.mark.slow
 
-AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parent.parent / "node_modules/axe-core/axe.min.js")
+AXE = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
 NARROW = 400
 
 
@@ -107,7 +103,6 @@ def test_paper_is_light_also_for_a_reader_of_dark_pages(browser, served):
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core, or AXE_CORE=axe.min.js")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", NARROW)])
 def test_an_automated_accessibility_check_finds_nothing(browser, served, scheme, width):
     show(browser, served[2], scheme=scheme, width=width)  # the plugin's policy lets no script run, axe neither

@@ -11,6 +11,7 @@ import pytest
 from tiny_faces import write_faces
 
 from fer_tasks import training
+from fer_tasks.checkpoint import training_fingerprint
 from fer_tasks.dataset import load_split
 from fer_tasks.errors import DatasetError, TrainingError
 from fer_tasks.model import load_model, predict_probabilities
@@ -217,8 +218,9 @@ def test_the_fingerprint_is_of_what_decides_how_training_goes_on(make_run):
     train, validation = load_split(run_dir, "train"), load_split(run_dir, "validation")
     relabelled = replace(train, labels=train.labels[::-1].copy())
 
-    def fingerprint(faces=train, precision="float32", **settings):
-        return training._fingerprint(faces, validation, RunSettings(**settings), precision)
+    def fingerprint(faces=train, precision="float32", teachers="", **settings):
+        data = (faces.fingerprint, validation.fingerprint)
+        return training_fingerprint(RunSettings(**settings), [precision, teachers], data)
 
     assert fingerprint(min_accuracy=0.9, lime_samples=50) == fingerprint()
     changed = [
@@ -232,7 +234,9 @@ def test_the_fingerprint_is_of_what_decides_how_training_goes_on(make_run):
         fingerprint(class_weights=True),
         fingerprint(patience=1),
         fingerprint(precision="mixed_bfloat16"),
+        fingerprint(teachers="a" * 64),
+        fingerprint(teacher_share=0.5),
         fingerprint(validation),
         fingerprint(relabelled),
     ]
-    assert len({fingerprint(), *changed}) == 13
+    assert len({fingerprint(), *changed}) == 15
