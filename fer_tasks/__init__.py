@@ -19,8 +19,9 @@ promote_model       | registry                    | model, gate.json          | 
 reject_model        | rejection                   | gate.json, approval.json  | (red, unless on_rejection is skip)
 publish_report      | report                      | every record there is     | report.html, lineage.json
 
-promote_model and publish_report also write index.html (report_index), the reports of all runs, beside the runs'
-folders, and log the run to MLflow (tracking), each thing once; tracking.json says which run there is this one's. The
+publish_report also writes index.html (report_index), the reports of all runs, beside the runs' folders, and logs the
+run to MLflow (tracking), each thing once; tracking.json says which run there is this one's. promote_model and
+reject_model, which run beside it, do the same when they end, for a report that did not know how they would. The
 alias is moved by champion_alias alone: for promote_model, and for `make rollback` (champion), which leaves a
 rollback.json in the folder of the run whose model was champion.
 

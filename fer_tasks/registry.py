@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tasks import report_index
+from fer_tasks import report
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.approval import Approval
 from fer_tasks.champion_alias import (
@@ -101,7 +101,7 @@ def run(run_dir: RunDirectory) -> Promotion:
     A retry finds the version that an earlier try registered. Raises RegistryError unless the gate passed, and when the
     champion is no longer the one that the gate compared the model with.
     """
-    with run_dir.attempt("promote_model"):
+    with report.updated_after(run_dir), run_dir.attempt("promote_model"):
         if not run_dir.gate_json.exists():
             raise RegistryError(f"{run_dir} has no gate.json; only a model that passed accuracy_gate is promoted.")
         decision = run_dir.load_json(run_dir.gate_json, GateDecision)
@@ -118,7 +118,6 @@ def run(run_dir: RunDirectory) -> Promotion:
             "%s version %d is the champion (before: %s).",
             promotion.registered_model, promotion.version, promotion.previous_version or "none",
         )  # fmt: skip
-    report_index.publish(run_dir.root.parent)  # which publish_report, running beside this step, wrote too early
     return promotion
 
 

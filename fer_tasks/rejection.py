@@ -2,6 +2,7 @@
 
 import logging
 
+from fer_tasks import report
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.approval import Approval, told
 from fer_tasks.errors import ModelRejectedError
@@ -12,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 def run(run_dir: RunDirectory) -> None:
     """Raise ModelRejectedError with the reason; with on_rejection `skip`, only log it."""
-    with run_dir.attempt("reject_model"):
+    with report.updated_after(run_dir), run_dir.attempt("reject_model"):
         settings, decision = run_dir.load_settings(), run_dir.load_json(run_dir.gate_json, GateDecision)
         reason = decision.reason
         if decision.passed:

@@ -1,7 +1,8 @@
 """publish_report: one offline page about a run, however far it came, and the run's lineage."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,6 +16,7 @@ from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.data_quality import DataQuality
 from fer_tasks.evaluation import Evaluation
 from fer_tasks.explanation import Explanations
+from fer_tasks.file_lock import locked
 from fer_tasks.ingestion import Ingestion
 from fer_tasks.lineage import Lineage
 from fer_tasks.page_rendering import render
@@ -56,7 +58,8 @@ def run(run_dir: RunDirectory) -> Path:
     Whatever MLflow raises comes after the report is there; it fails the try, so that Airflow tries again.
     """
     with run_dir.attempt("publish_report"):
-        page = write(run_dir)
+        with locked(run_dir.report_lock):
+            page = write(run_dir)
         report_index.publish(run_dir.root.parent)
         try:
             log_outcome(run_dir, page.verdict)
@@ -65,6 +68,25 @@ def run(run_dir: RunDirectory) -> Path:
             raise
     report_html: Path = run_dir.report_html
     return report_html
+
+
+@contextmanager
+def updated_after(run_dir: RunDirectory) -> Iterator[None]:
+    """Around promote_model or reject_model, which run beside publish_report: the report tells how the step ended.
+
+    What MLflow raises is only logged: it changes no verdict.
+    """
+    try:
+        yield
+    finally:
+        with locked(run_dir.report_lock):
+            page = write(run_dir) if run_dir.report_html.exists() else None
+        report_index.publish(run_dir.root.parent)
+        if page is not None:
+            try:
+                log_outcome(run_dir, page.verdict)
+            except Exception as error:
+                logger.error("The report is up to date, but MLflow keeps its former state: %s", error)
 
 
 def write(run_dir: RunDirectory) -> ReportPage:

@@ -101,6 +101,7 @@ class RunDirectory:
     tracking_lock = property(lambda self: self.root / "tracking.lock")
     lineage_json = property(lambda self: self.root / "lineage.json")
     report_html = property(lambda self: self.root / "report.html")
+    report_lock = property(lambda self: self.root / "report.lock")
     tuning_json = property(lambda self: self.root / "tuning.json")
     best_settings_json = property(lambda self: self.root / "best_settings.json")
     study_json = property(lambda self: self.root / "study.json")

@@ -178,6 +178,8 @@ def read_reports(browser, dag_page, run_page):
     open_tab(browser, "evaluation-report")
     assert find(browser, "//h1[@id='verdict']").text == "Accepted"
     assert find(browser, "//h2[@id='evaluation-title']").is_displayed()
+    steps = find(browser, "//ol[@class='steps']").get_attribute("textContent")
+    assert "promote_model: succeeded" in steps
     browser.switch_to.default_content()
     picture(browser, "report-tab")
     browser.get(dag_page)
@@ -186,7 +188,7 @@ def read_reports(browser, dag_page, run_page):
     find(browser, "//tbody//a").click()
     assert find(browser, "//h1[@id='verdict']").text == "Accepted"
     browser.switch_to.default_content()
-    browser.get(f"{run_page}/tasks/publish_report")
+    browser.get(f"{run_page}/tasks/publish_report/details")
     find(browser, "//a[normalize-space() = 'Evaluation report']").click()
     wait_for(browser, lambda driver: driver.current_url.endswith("/plugin/evaluation-report"))
     browser.switch_to.frame(find(browser, "//iframe[@title='Evaluation report']"))

@@ -196,7 +196,8 @@ def test_a_search_ends_with_the_page_of_its_study(home):
     steps = [*STEPS[:4], "plan_trials", "run_trials-0", "run_trials-1", "choose_settings", "publish_study"]
     assert finished(run_dir) == dict.fromkeys(steps, "succeeded")
     study = json.loads(run_dir.study_json.read_text())
-    assert [trial["state"] for trial in study["trials"]] == ["complete", "complete"]
+    assert study["trials"][0]["state"] == "complete"  # the sample's own values
+    assert study["trials"][1]["state"] in ("complete", "pruned")  # drawn at random: a learning rate may diverge
     assert json.loads(run_dir.best_settings_json.read_text()) == study["best"]
     assert "make run CONF=" in page.read_text()
     assert not run_dir.model.exists()

@@ -95,6 +95,20 @@ def test_promotion_and_report_log_into_the_same_run_of_mlflow(registry_home, fin
     assert list((registry_home / "mlflow-artifacts").rglob("model.keras"))
 
 
+def test_a_report_written_during_the_promotion_tells_its_end(registry_home, finished):
+    from mlflow import MlflowClient
+
+    run_dir = finished("beside", "beside")
+    with run_dir.attempt("promote_model"):
+        report.run(run_dir)
+    assert 'promote_model<span class="">: running' in run_dir.report_html.read_text()
+    promotion = registry.run(run_dir)
+    assert 'promote_model<span class="visually-hidden">: succeeded' in run_dir.report_html.read_text()
+    client = MlflowClient(f"sqlite:///{registry_home}/mlflow.db")
+    kept = client.download_artifacts(promotion.mlflow_run, "report.html")
+    assert Path(kept).read_bytes() == run_dir.report_html.read_bytes()
+
+
 def test_the_record_of_the_promotion_reaches_mlflow_without_the_report(registry_home, finished):
     from mlflow import MlflowClient
 
