@@ -83,7 +83,7 @@ def shares(network: ExplainedNetwork, drawn: DrawnFace) -> dict[str, float]:
     found = {"chance": chance(drawn.mask)}
     for regions in ("grid", "slic", "face"):
         around = Neighbourhood.of(face, network, replace(SETTINGS, lime_regions=regions))
-        masks = draw_masks(SETTINGS.lime_design, SETTINGS.lime_samples, around.num_regions, seed=SETTINGS.seed)
+        masks = draw_masks(SETTINGS.lime_design, SETTINGS.lime_samples, around.centres, seed=SETTINGS.seed)
         weights = fit(masks, around.ask(masks), kernel_width=SETTINGS.lime_kernel_width).weights[label]
         found[regions] = share_inside(weights, around.segments, drawn.mask)
     stock = explain_stock(network, face)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
 from fer_tasks.explained_network import Network
-from fer_tasks.face_regions import FACE_REGIONS, PARTS, facial_segments, filled
+from fer_tasks.face_regions import FACE_REGIONS, PARTS, facial_segments, filled, region_centres
 from fer_tasks.lime_surrogate import FloatArray, Weights, fit
 from fer_tasks.sampling_designs import draw_masks
 from fer_tasks.settings import RunSettings
@@ -115,7 +115,7 @@ def weigh_regions(faces: FloatArray, label: int, network: Network, settings: Run
     faces: float32 (n, 48, 48) in [0, 1]. Fill, design and kernel are those of the settings.
     """
     segments = facial_segments()
-    masks = draw_masks(settings.lime_design, COPIES, len(FACE_REGIONS), seed=settings.seed)
+    masks = draw_masks(settings.lime_design, COPIES, region_centres(segments), seed=settings.seed)
     rows = np.empty((len(faces), len(FACE_REGIONS)))
     for row, face in zip(rows, faces, strict=True):
         answers = network.of_copies(face, filled(face, segments, settings.lime_fill), segments, masks)

@@ -72,10 +72,14 @@ def region_names(segments: Segments, settings: RunSettings) -> tuple[str, ...]:
     """What each region is called, by number: in words for `face`, else by where its middle lies."""
     if settings.lime_regions == "face":
         return FACE_REGIONS
-    rows, columns = np.mgrid[:IMAGE_SIDE, :IMAGE_SIDE]
+    return tuple(f"row {row:.0f}, column {column:.0f}" for row, column in region_centres(segments))
+
+
+def region_centres(segments: Segments) -> NDArray[np.float64]:
+    """float64 (regions, 2): row and column of each region's middle."""
     counts = np.bincount(segments.ravel())
-    middles = [np.bincount(segments.ravel(), axis.ravel()) / counts for axis in (rows, columns)]
-    return tuple(f"row {row:.0f}, column {column:.0f}" for row, column in zip(*middles, strict=True))
+    middles = [np.bincount(segments.ravel(), axis.ravel()) / counts for axis in np.mgrid[:IMAGE_SIDE, :IMAGE_SIDE]]
+    return np.stack(middles, axis=1)
 
 
 def grid_segments(grid: int) -> Segments:

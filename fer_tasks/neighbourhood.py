@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_tasks.explained_network import Network
-from fer_tasks.face_regions import Segments, face_segments, filled
+from fer_tasks.face_regions import Segments, face_segments, filled, region_centres
 from fer_tasks.lime_surrogate import Masks
 from fer_tasks.settings import RunSettings
 
@@ -32,6 +32,11 @@ class Neighbourhood:
     @property
     def num_regions(self) -> int:
         return int(self.segments.max()) + 1
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """float64 (regions, 2): row and column of each region's middle."""
+        return region_centres(self.segments)
 
     @property
     def shares(self) -> NDArray[np.float64]:

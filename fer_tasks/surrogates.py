@@ -92,7 +92,7 @@ def _samples(around: Neighbourhood, settings: RunSettings, num_seeds: int) -> li
     """The copies of the run's seed and of those after it, and what the network says of them, asked in one go."""
     seeds = range(settings.seed, settings.seed + num_seeds)
     design, num_samples = settings.lime_design, settings.lime_samples
-    masks = [draw_masks(design, num_samples, around.num_regions, seed=seed) for seed in seeds]
+    masks = [draw_masks(design, num_samples, around.centres, seed=seed) for seed in seeds]
     return list(zip(masks, np.split(around.ask(np.concatenate(masks)), num_seeds), strict=True))
 
 

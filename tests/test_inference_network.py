@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_tasks.explained_network import ExplainedNetwork
-from fer_tasks.face_regions import filled, grid_segments
+from fer_tasks.face_regions import filled, grid_segments, region_centres
 from fer_tasks.inference_network import inference_network, without_crop
 from fer_tasks.lime_surrogate import disturbed_faces
 from fer_tasks.model import build_model, import_keras
@@ -73,7 +73,7 @@ def test_copies_made_inside_are_those_of_the_arrays(trained, faces):
     face, segments = faces[0, ..., 0], grid_segments(5)
     fill = filled(face, segments, "blur")
     for num_copies in (1, 2, 1100):
-        masks = draw_masks("random", num_copies, 25, seed=0)
+        masks = draw_masks("random", num_copies, region_centres(segments), seed=0)
         expected = trained.predict_on_batch(disturbed_faces(face, fill, segments, masks))
         np.testing.assert_allclose(network.of_copies(face, fill, segments, masks), expected, atol=1e-5)
 

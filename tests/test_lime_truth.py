@@ -44,7 +44,7 @@ def test_the_explanations_of_a_real_network_lie_where_the_expression_is():
     for seed, emotion in ((seed, emotion) for seed in range(8) for emotion in (3, 5)):
         drawn = draw_face(emotion, np.random.default_rng([emotion, seed]))
         around = Neighbourhood.of(drawn.pixels / np.float32(255), network, settings)
-        masks = draw_masks("hadamard", 256, around.num_regions, seed=0)
+        masks = draw_masks("hadamard", 256, around.centres, seed=0)
         probabilities = around.ask(masks)
         if probabilities[0].argmax() != emotion:
             continue
