@@ -23,6 +23,7 @@ from typing import Any
 
 from fer_tasks.errors import PipelineError
 from fer_tasks.file_lock import locked
+from fer_tasks.replacement import put_in_place, remove, temporary_beside
 
 _FOLDER, _CURRENT, _TAG = ".folder", "current.json", ".stored"
 
@@ -107,14 +108,14 @@ class RunStorage:
         for tag_file in [*root.rglob(f".*{_TAG}")]:
             path = tag_file.with_name(tag_file.name[1:].removesuffix(_TAG))
             if path not in stored:
-                _remove(path)
+                remove(path)
                 tag_file.unlink()
 
     def _pull_file(self, path: Path, filesystem: Any, found: Any) -> None:
         if path.exists() and _known_tag(path) == _tag(found):
             return
         with (
-            _put_in_place(path) as temporary,
+            _replacing(path) as temporary,
             filesystem.open_input_stream(found.path) as source,
             temporary.open("wb") as target,
         ):
@@ -128,7 +129,7 @@ class RunStorage:
             generation = json.loads(source.read())["generation"]
         if path.exists() and _known_tag(path) == generation:
             return
-        with _put_in_place(path) as temporary:
+        with _replacing(path) as temporary:
             temporary.mkdir()
             stored = f"{current.removesuffix(_CURRENT)}{generation}"
             fs.copy_files(stored, str(temporary), filesystem, fs.LocalFileSystem())
@@ -157,24 +158,15 @@ def storage_in_use() -> RunStorage | None:
 
 
 @contextmanager
-def _put_in_place(path: Path) -> Iterator[Path]:
+def _replacing(path: Path) -> Iterator[Path]:
     """A temporary sibling, which becomes `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
-        _remove(temporary)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        remove(temporary)
 
 
 def _tag(info: Any) -> str:

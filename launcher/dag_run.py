@@ -16,6 +16,8 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
+from fer_tasks.parent_death import die_with_parent
+
 _START_SECONDS = 180
 
 
@@ -35,6 +37,7 @@ def main() -> None:
     if dag_bag.import_errors:
         sys.exit("\n".join(dag_bag.import_errors.values()))
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
+    os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
     try:
         run = dag_bag.dags[options.dag_id].test(

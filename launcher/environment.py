@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from fer_tasks.file_lock import locked
 from fer_tasks.spark_runtime import submit_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -45,8 +46,9 @@ def airflow_environment(port: int) -> dict[str, str]:
 def migrate_database(environment: dict[str, str]) -> None:
     """Create or upgrade Airflow's metadata database, once for each version of Airflow."""
     marker = Path(environment["AIRFLOW_HOME"]) / f"migrated-{version('apache-airflow')}"
-    if marker.exists() and marker.with_name("airflow.db").exists():
-        return
-    quiet = {**environment, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-    subprocess.run([AIRFLOW, "db", "migrate"], env=quiet, check=True, stdout=subprocess.DEVNULL)
-    marker.touch()
+    with locked(marker.with_name("migration.lock")):  # of two started at once, the second finds it done
+        if marker.exists() and marker.with_name("airflow.db").exists():
+            return
+        quiet = {**environment, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+        subprocess.run([AIRFLOW, "db", "migrate"], env=quiet, check=True, stdout=subprocess.DEVNULL)
+        marker.touch()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fer_tasks.errors import PipelineError
+from fer_tasks.parent_death import die_with_parent
 from fer_tasks.run_directory import RunDirectory
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
 from launcher.processes import exit_on_sigterm, stop
@@ -76,7 +77,13 @@ def _run_dag(
 
     def start(command: list[str]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            command, env=environment, cwd=PROJECT, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment,
+            cwd=PROJECT,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     server = start([str(AIRFLOW), "api-server", "--host", "127.0.0.1"])
