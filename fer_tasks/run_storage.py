@@ -77,24 +77,22 @@ class RunStorage:
             elif found.type == fs.FileType.Directory:
                 filesystem.delete_dir(found.path)
 
+    def num_bytes(self, root: Path) -> int:
+        """Size of all that is stored below `root`."""
+        filesystem, base = self._open()
+        key = f"{base}/{root.relative_to(self.mirror).as_posix()}"
+        return sum(found.size for found in _files_below(filesystem, key))
+
     def pull(self, root: Path, *, folders: bool = True) -> None:
         """Bring what is stored below `root` into the mirror, as far as the mirror has another or none.
 
         What was stored once and is no more, goes; what never was, stays. folders: False leaves out folders, which hold
         the large tables. Hold `guarding`.
         """
-        from pyarrow import fs
-
         filesystem, base = self._open()
-        selector = fs.FileSelector(
-            f"{base}/{root.relative_to(self.mirror).as_posix()}".removesuffix("/."),
-            allow_not_found=True,
-            recursive=True,
-        )
         stored = set()
-        for found in filesystem.get_file_info(selector):
-            if found.type != fs.FileType.File:
-                continue
+        key = f"{base}/{root.relative_to(self.mirror).as_posix()}".removesuffix("/.")
+        for found in _files_below(filesystem, key):
             name, is_folder, rest = found.path.removeprefix(f"{base}/").partition(f"{_FOLDER}/")
             path = self.mirror / name
             if not path.resolve().is_relative_to(self.mirror.resolve()):
@@ -167,6 +165,13 @@ def _replacing(path: Path) -> Iterator[Path]:
         put_in_place(temporary, path)
     finally:
         remove(temporary)
+
+
+def _files_below(filesystem: Any, key: str) -> list[Any]:
+    from pyarrow import fs
+
+    selector = fs.FileSelector(key, allow_not_found=True, recursive=True)
+    return [found for found in filesystem.get_file_info(selector) if found.type == fs.FileType.File]
 
 
 def _tag(info: Any) -> str:
