@@ -39,6 +39,7 @@ def main() -> None:
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
     os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
+    end_with_a_killed_worker()
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -65,6 +66,25 @@ def end_every_worker() -> None:
         end(executor)  # what it sends besides is read by nobody
 
     LocalExecutor.end = end_all
+
+
+def end_with_a_killed_worker() -> None:
+    """Make this process end when a worker of the executor was killed, which Dag.test would wait for without end.
+
+    A real scheduler misses the heartbeats of its task, and has it tried again.
+    """
+    from airflow.executors.local_executor import LocalExecutor
+
+    sync = LocalExecutor.sync
+
+    def look_and_sync(executor: LocalExecutor) -> None:
+        if any(worker.exitcode for worker in executor.workers.values()):
+            print("A worker of Airflow's executor was killed, and its task with it. Run again.", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(1)  # the other workers, which an orderly exit would wait for, end with this process
+        sync(executor)
+
+    LocalExecutor.sync = look_and_sync
 
 
 def _wait_for_api_server(url: str) -> None:
