@@ -20,6 +20,8 @@ def airflow_environment(port: int) -> dict[str, str]:
     url = f"http://127.0.0.1:{port}"
     defaults = {
         "AIRFLOW_HOME": str(home),
+        # Of two runs one may hold the database for a while; the five seconds of SQLite's own default ended the other.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.absolute()}/airflow.db?timeout=120",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -23,7 +23,7 @@ ACCEPTED = {
 }
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 400) -> None:
+def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 1500) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"

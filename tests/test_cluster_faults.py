@@ -21,7 +21,7 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from launcher.processes import stop
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 HERE, THERE, NAMESPACE = "10.213.77.1", "10.213.77.2", "fer-faults"
 

@@ -19,7 +19,7 @@ from spark_jobs import ingest_faces, preprocess_faces
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small file system takes root"
     ),

@@ -19,7 +19,7 @@ from fer_tasks.run_directory import RunDirectory
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 PROMOTE = (
     "import sys; from fer_tasks import registry; from fer_tasks.run_directory import RunDirectory; "
