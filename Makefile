@@ -18,7 +18,9 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help install run tune ui up down compose-test champion rollback test test-all check format lock bench clean
+export KEEP
+
+.PHONY: help install run tune ui up down compose-test champion rollback clean-runs test test-all check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +50,9 @@ champion: $(INSTALLED) ## the model in use and who was champion when; MODEL=name
 
 rollback: $(INSTALLED) ## take the former champion back; MODEL=name for another registered model
 	@$(BIN)/python -m fer_tasks.champion rollback $${MODEL:+--model "$$MODEL"}
+
+clean-runs: $(INSTALLED) ## delete the oldest runs: KEEP=20 leaves so many, and all whose models were promoted
+	@$(BIN)/python -m fer_tasks.retention --keep "$${KEEP:?say how many runs to keep, as in make clean-runs KEEP=20}"
 
 test: $(INSTALLED) ## the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -12,6 +12,7 @@ from airflow.sdk import Asset
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 from dags.fer_notifications import notifier_for, report_address
+from fer_tasks.parent_death import die_with_parent
 from fer_tasks.result_basis import ReusableStep
 from fer_tasks.reuse import reuse_or_run
 from fer_tasks.run_directory import RunDirectory
@@ -90,6 +91,11 @@ class ReusingSparkSubmit(SparkSubmitOperator):
     def __init__(self, *, step: ReusableStep, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
+
+    def _get_hook(self) -> Any:
+        hook = super()._get_hook()
+        hook.submit = partial(hook.submit, preexec_fn=die_with_parent)  # a killed task leaves no JVM behind
+        return hook
 
     def execute(self, context: Any) -> None:
         submit = partial(super().execute, context)

@@ -7,7 +7,7 @@ earlier one may believe that it won.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
@@ -153,7 +153,11 @@ def _confirm(client: Any, name: str, version: int) -> None:
 
 
 def _record(client: Any, name: str, version: int, how: Literal["promotion", "rollback"]) -> Succession:
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    """Later than all on record, also where the clock has been set back: the history is told by these times."""
+    moment = datetime.now(UTC)
+    for last in successions(client, name)[-1:]:
+        moment = max(moment, datetime.fromisoformat(last.at) + timedelta(microseconds=1))
+    now = moment.isoformat(timespec="microseconds")
     # A tag's name may not hold a `+`.
     client.set_model_version_tag(name, str(version), _TAG + now.replace("+00:00", "Z"), how)
     return Succession(now, version, how)

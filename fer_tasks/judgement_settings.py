@@ -1,4 +1,7 @@
-"""The settings of a run about judging its model, which RunSettings joins with the others. Standard library only."""
+"""The settings of a run about judging its model and about former runs, which RunSettings joins with the others.
+
+Standard library only.
+"""
 
 from dataclasses import dataclass
 
@@ -159,4 +162,19 @@ class ExplanationSettings:
         "many of its commonest confusion; fewer where there are fewer. 0 makes no such maps.",
         minimum=0,
         maximum=1000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionSettings:
+    """What stays of former runs."""
+
+    keep_runs: int = setting(
+        0,
+        "Housekeeping",
+        "Runs to keep",
+        "At its end, the run deletes the oldest ended ones, down to so many in all, but none whose model was ever "
+        "promoted. 0 deletes none.",
+        minimum=0,
+        maximum=1_000_000,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tasks import lineage, report_index
+from fer_tasks import lineage, report_index, retention
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.data_quality import DataQuality
@@ -61,6 +61,7 @@ def run(run_dir: RunDirectory) -> Path:
         with locked(run_dir.report_lock):
             page = write(run_dir)
         report_index.publish(run_dir.root.parent)
+        retention.clean_after(run_dir)
         try:
             log_outcome(run_dir, page.verdict)
         except Exception as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from fer_tasks.file_lock import locked
 from fer_tasks.page_rendering import render
 from fer_tasks.report_charts import LineChart, line_chart
 from fer_tasks.report_text import UNKNOWN
@@ -54,9 +55,9 @@ class IndexPage:
 def publish(runs: Path) -> None:
     """Write index.html into the runs folder. It fails no step: a fault is logged, and the next run writes it again."""
     try:
-        html = render_index(runs)
         folder = RunDirectory(runs)
-        with folder.replacing(folder.root / "index.html") as temporary:
+        with locked(runs / ".index.lock"), folder.replacing(folder.root / "index.html") as temporary:
+            html = render_index(runs)  # of two runs that end at once, the second one's has both
             temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
     except Exception:
         _log.warning("The index of reports in %s could not be written.", runs, exc_info=True)

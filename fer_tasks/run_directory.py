@@ -5,11 +5,10 @@ A run's folder is the interface between the steps: each step gets only its path.
 
 import dataclasses
 import json
+import logging
 import os
 import re
-import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -17,8 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_tasks.errors import PipelineError
+from fer_tasks.replacement import put_in_place, remove, sweep, temporary_beside
 from fer_tasks.run_storage import storage_in_use
 from fer_tasks.settings import RunSettings
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -123,8 +125,11 @@ class RunDirectory:
         return next((path for path in (self.report_html, self.study_html) if path.exists()), None)
 
     def load_settings(self) -> RunSettings:
-        """The run's settings, as `start_run` wrote them."""
-        return RunSettings.from_params(json.loads(self.settings_json.read_text()))
+        """The run's settings, as `start_run` wrote them. Raises PipelineError when the file is damaged."""
+        try:
+            return RunSettings.from_params(json.loads(self.settings_json.read_text()))
+        except ValueError as error:
+            raise PipelineError(f"{self.settings_json} is damaged ({error}); clear start_run of this run.") from error
 
     @contextmanager
     def replacing(self, path: Path, *, is_scratch: bool = False) -> Iterator[Path]:
@@ -134,24 +139,21 @@ class RunDirectory:
         what a killed one left beside it is swept by the next try. is_scratch: not for object storage.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{path.stem}-*.tmp{path.suffix}"):
-            _remove(stale)
-        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+        sweep(path)
+        temporary = temporary_beside(path)
         try:
             yield temporary
             with self._guarded():
-                if temporary.is_dir():
-                    _remove(path)
-                temporary.replace(path)
+                put_in_place(temporary, path)
                 if self._storage and not is_scratch:
                     self._storage.push(path)
         finally:
-            _remove(temporary)
+            remove(temporary)
 
     def remove(self, path: Path) -> None:
         """Remove a file or a folder of this run, if it is there."""
         with self._guarded():
-            _remove(path)
+            remove(path)
             if self._storage:
                 self._storage.forget(path)
 
@@ -187,7 +189,7 @@ class RunDirectory:
     def attempt(self, step: str) -> Iterator[None]:
         """Record one try of `step`: when, how long, and how it ended. The report reads it."""
         self.pull()
-        earlier = self.attempts(step)
+        earlier = self._readable_attempts(step)
         started, clock = utc_now(), time.monotonic()
 
         def record(status: str, seconds: float | None = None, reason: str | None = None) -> None:
@@ -196,22 +198,33 @@ class RunDirectory:
         record("running")
         try:
             yield
-        except Exception as error:
+        except BaseException as error:  # Airflow's timeout is no Exception
             status = "refused" if isinstance(error, PipelineError) else "failed"
             reason = str(error) if status == "refused" else f"{type(error).__name__}: {error}"
-            record(status, time.monotonic() - clock, reason)
+            try:
+                record(status, time.monotonic() - clock, reason)
+            except OSError as unrecorded:  # the disk that the step has filled, for instance: its error tells more
+                _log.warning("How this try of %s ended could not be recorded: %s", step, unrecorded)
             raise
         record("succeeded", time.monotonic() - clock)
 
     def record_reuse(self, step: str, *, started_at: str, seconds: float, reused_from: str) -> None:
         """Record a try of `step` that took over what the run `reused_from` had computed."""
         attempt = Attempt(started_at, "succeeded", seconds, reused_from=reused_from)
-        self._save_attempts(step, [*self.attempts(step), attempt])
+        self._save_attempts(step, [*self._readable_attempts(step), attempt])
 
     def attempts(self, step: str) -> list[Attempt]:
         """Every try of `step` so far, oldest first."""
         path = self._attempts_json(step)
         return [Attempt(**attempt) for attempt in json.loads(path.read_text())] if path.exists() else []
+
+    def _readable_attempts(self, step: str) -> list[Attempt]:
+        """A damaged record must not keep the step from running again, which writes it anew."""
+        try:
+            return self.attempts(step)
+        except (ValueError, TypeError) as error:
+            _log.warning("Earlier tries of %s are lost, their record is damaged: %s", step, error)
+            return []
 
     def result_json(self, step: str) -> Path:
         """What `step` made of what, by which later runs know whether to reuse it."""
@@ -227,10 +240,3 @@ class RunDirectory:
 def utc_now() -> str:
     """Now, as every record writes it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

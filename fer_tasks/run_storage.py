@@ -23,6 +23,7 @@ from typing import Any
 
 from fer_tasks.errors import PipelineError
 from fer_tasks.file_lock import locked
+from fer_tasks.replacement import put_in_place, remove, temporary_beside
 
 _FOLDER, _CURRENT, _TAG = ".folder", "current.json", ".stored"
 
@@ -76,24 +77,22 @@ class RunStorage:
             elif found.type == fs.FileType.Directory:
                 filesystem.delete_dir(found.path)
 
+    def num_bytes(self, root: Path) -> int:
+        """Size of all that is stored below `root`."""
+        filesystem, base = self._open()
+        key = f"{base}/{root.relative_to(self.mirror).as_posix()}"
+        return sum(found.size for found in _files_below(filesystem, key))
+
     def pull(self, root: Path, *, folders: bool = True) -> None:
         """Bring what is stored below `root` into the mirror, as far as the mirror has another or none.
 
         What was stored once and is no more, goes; what never was, stays. folders: False leaves out folders, which hold
         the large tables. Hold `guarding`.
         """
-        from pyarrow import fs
-
         filesystem, base = self._open()
-        selector = fs.FileSelector(
-            f"{base}/{root.relative_to(self.mirror).as_posix()}".removesuffix("/."),
-            allow_not_found=True,
-            recursive=True,
-        )
         stored = set()
-        for found in filesystem.get_file_info(selector):
-            if found.type != fs.FileType.File:
-                continue
+        key = f"{base}/{root.relative_to(self.mirror).as_posix()}".removesuffix("/.")
+        for found in _files_below(filesystem, key):
             name, is_folder, rest = found.path.removeprefix(f"{base}/").partition(f"{_FOLDER}/")
             path = self.mirror / name
             if not path.resolve().is_relative_to(self.mirror.resolve()):
@@ -107,14 +106,14 @@ class RunStorage:
         for tag_file in [*root.rglob(f".*{_TAG}")]:
             path = tag_file.with_name(tag_file.name[1:].removesuffix(_TAG))
             if path not in stored:
-                _remove(path)
+                remove(path)
                 tag_file.unlink()
 
     def _pull_file(self, path: Path, filesystem: Any, found: Any) -> None:
         if path.exists() and _known_tag(path) == _tag(found):
             return
         with (
-            _put_in_place(path) as temporary,
+            _replacing(path) as temporary,
             filesystem.open_input_stream(found.path) as source,
             temporary.open("wb") as target,
         ):
@@ -128,7 +127,7 @@ class RunStorage:
             generation = json.loads(source.read())["generation"]
         if path.exists() and _known_tag(path) == generation:
             return
-        with _put_in_place(path) as temporary:
+        with _replacing(path) as temporary:
             temporary.mkdir()
             stored = f"{current.removesuffix(_CURRENT)}{generation}"
             fs.copy_files(stored, str(temporary), filesystem, fs.LocalFileSystem())
@@ -157,24 +156,22 @@ def storage_in_use() -> RunStorage | None:
 
 
 @contextmanager
-def _put_in_place(path: Path) -> Iterator[Path]:
+def _replacing(path: Path) -> Iterator[Path]:
     """A temporary sibling, which becomes `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _files_below(filesystem: Any, key: str) -> list[Any]:
+    from pyarrow import fs
+
+    selector = fs.FileSelector(key, allow_not_found=True, recursive=True)
+    return [found for found in filesystem.get_file_info(selector) if found.type == fs.FileType.File]
 
 
 def _tag(info: Any) -> str:

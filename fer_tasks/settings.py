@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fer_tasks.data_settings import DataQualitySettings, DataSettings, PreprocessingSettings
 from fer_tasks.errors import SettingsError
-from fer_tasks.judgement_settings import EvaluationSettings, ExplanationSettings, GateSettings
+from fer_tasks.judgement_settings import EvaluationSettings, ExplanationSettings, GateSettings, RetentionSettings
 from fer_tasks.presets import PRESETS, preset_for
 from fer_tasks.setting_fields import check, form_value
 from fer_tasks.training_settings import TrainingSettings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # A dataclass takes the fields of its last base first: read from the right, this is the form's order.
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(
+    RetentionSettings,
     ExplanationSettings,
     GateSettings,
     EvaluationSettings,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_tasks.errors import PipelineError, SettingsError
+from fer_tasks.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -108,6 +109,7 @@ def run_job(main: Callable[..., None], **choices: Sequence[str]) -> None:
 
     A PipelineError becomes one line on stderr and exit status EX_DATAERR, by which the DAG knows not to retry.
     """
+    die_with_parent()  # the JVM, without which nothing can be finished
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--run-dir", required=True, help="the run's folder, with its settings.json")
     for name, values in choices.items():

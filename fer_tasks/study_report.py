@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from fer_tasks import retention
 from fer_tasks.page_rendering import render
 from fer_tasks.run_directory import RunDirectory, utc_now
 from fer_tasks.study import open_study
@@ -24,6 +25,7 @@ def run(run_dir: RunDirectory) -> Path:
             temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
         _log.info("%s. %s", page.headline, page.reason)
         _log.info("Page of the study: %s", run_dir.study_html)
+        retention.clean_after(run_dir)
     study_html: Path = run_dir.study_html
     return study_html
 

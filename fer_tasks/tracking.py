@@ -158,10 +158,9 @@ def _find_or_create(client: Any, run_dir: RunDirectory) -> str:
     kept = [path for path in (run_dir.settings_json, run_dir.history_json) if path.exists()]
     fingerprints = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
     known = TrackedRun(uuid.uuid4().hex, fingerprints)
-    if run_dir.tracking_json.exists():
-        earlier = run_dir.load_json(run_dir.tracking_json, TrackedRun)
-        if all(fingerprints.get(name, digest) == digest for name, digest in earlier.fingerprints.items()):
-            known = TrackedRun(earlier.key, {**earlier.fingerprints, **fingerprints})
+    earlier = _readable(lambda: run_dir.load_json(run_dir.tracking_json, TrackedRun))
+    if earlier and all(fingerprints.get(name, digest) == digest for name, digest in earlier.fingerprints.items()):
+        known = TrackedRun(earlier.key, {**earlier.fingerprints, **fingerprints})
     run_dir.save_json(run_dir.tracking_json, known)
 
     experiment = _experiment(client)

@@ -13,10 +13,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fer_tasks.parent_death import die_with_parent
 
 _START_SECONDS = 180
+_SILENCE = timedelta(seconds=30)
 
 
 def main() -> None:
@@ -35,7 +41,9 @@ def main() -> None:
     if dag_bag.import_errors:
         sys.exit("\n".join(dag_bag.import_errors.values()))
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
+    os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
+    retry_lost_tasks()
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -62,6 +70,53 @@ def end_every_worker() -> None:
         end(executor)  # what it sends besides is read by nobody
 
     LocalExecutor.end = end_all
+
+
+def retry_lost_tasks() -> None:
+    """Have a task tried again whose worker was killed, or could not tell the API server how it ended.
+
+    A real scheduler does so when it misses the task's heartbeats; Dag.test would wait for it without end.
+    """
+    from airflow.executors.local_executor import LocalExecutor
+    from airflow.utils.state import TaskInstanceState
+
+    sync = LocalExecutor.sync
+
+    def look_and_sync(executor: LocalExecutor) -> None:
+        sync(executor)
+        unreported = {key for key, (state, _) in executor.event_buffer.items() if state == TaskInstanceState.FAILED}
+        executor.event_buffer.clear()
+        executor.running -= _retry_lost(unreported, executor.running)
+
+    LocalExecutor.sync = look_and_sync
+
+
+def _retry_lost(unreported: set[Any], running: set[Any]) -> set[Any]:
+    """End those tries that the database takes for going on: of `running`, the ones that have lost their process."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+
+    going_on = TaskInstance.state.in_([TaskInstanceState.QUEUED, TaskInstanceState.RUNNING])
+    lost = set()
+    with create_session() as session:
+        for ti in session.query(TaskInstance).filter(going_on):
+            if ti.key in unreported or (ti.key in running and _is_lost(ti)):
+                has_tries = ti.try_number <= ti.max_tries
+                ti.state = TaskInstanceState.UP_FOR_RETRY if has_tries else TaskInstanceState.FAILED
+                ti.end_date = datetime.now(UTC)
+                lost.add(ti.key)
+    return lost
+
+
+def _is_lost(ti: Any) -> bool:
+    """No heartbeat, which its worker sends, and no process: one that has just ended is still being told of."""
+    if not ti.last_heartbeat_at or datetime.now(UTC) - ti.last_heartbeat_at < _SILENCE:
+        return False
+    try:
+        return psutil.Process(ti.pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _wait_for_api_server(url: str) -> None:

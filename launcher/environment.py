@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from fer_tasks.file_lock import locked
 from fer_tasks.spark_runtime import submit_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,8 @@ def airflow_environment(port: int) -> dict[str, str]:
     url = f"http://127.0.0.1:{port}"
     defaults = {
         "AIRFLOW_HOME": str(home),
+        # Of two runs one may hold the database for a while; the five seconds of SQLite's own default ended the other.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.absolute()}/airflow.db?timeout=120",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -45,8 +48,9 @@ def airflow_environment(port: int) -> dict[str, str]:
 def migrate_database(environment: dict[str, str]) -> None:
     """Create or upgrade Airflow's metadata database, once for each version of Airflow."""
     marker = Path(environment["AIRFLOW_HOME"]) / f"migrated-{version('apache-airflow')}"
-    if marker.exists() and marker.with_name("airflow.db").exists():
-        return
-    quiet = {**environment, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-    subprocess.run([AIRFLOW, "db", "migrate"], env=quiet, check=True, stdout=subprocess.DEVNULL)
-    marker.touch()
+    with locked(marker.with_name("migration.lock")):  # of two started at once, the second finds it done
+        if marker.exists() and marker.with_name("airflow.db").exists():
+            return
+        quiet = {**environment, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+        subprocess.run([AIRFLOW, "db", "migrate"], env=quiet, check=True, stdout=subprocess.DEVNULL)
+        marker.touch()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fer_tasks.run_directory import RunDirectory
@@ -70,4 +71,16 @@ def _progress_text(line: bytes) -> str | None:
         return event
     if logger.endswith(_SPARK_HOOK) and event.startswith(PROGRESS_PREFIX):
         return event.removeprefix(PROGRESS_PREFIX)
+    return None
+
+
+def error_in(logs: Path, step: str = "*") -> str | None:
+    """`<step> failed: <error>`, as Airflow logged it: of the last try of `step`, or of the first task that had one."""
+    tries = sorted(logs.glob(f"task_id={step}/**/attempt=*.log"), key=lambda path: path.stat().st_mtime)
+    for path in tries if step == "*" else tries[-1:]:
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError, KeyError, IndexError, TypeError, AttributeError):
+                error = json.loads(line)["error_detail"][0]
+                task = path.relative_to(logs).parts[0].removeprefix("task_id=")
+                return f"{task} failed: {error['exc_type']}: {' '.join(error['exc_value'].split())}"
     return None

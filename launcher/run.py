@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fer_tasks.errors import PipelineError
+from fer_tasks.parent_death import die_with_parent
 from fer_tasks.run_directory import RunDirectory
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
 from launcher.processes import exit_on_sigterm, stop
-from launcher.progress import Progress
+from launcher.progress import Progress, error_in
 
 _NOBODY_TO_ASK = (
     "Setting 'require_approval' is on, and `make run` would wait for ever: it has no UI to approve in, and its loop "
@@ -47,7 +48,7 @@ def main() -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         status = _run_dag(options.dag, options.conf, now=now, environment=environment, output=output)
-    return _tell_end(status, run_id=_run_id(now), log=log)
+    return _tell_end(status, run_id=_run_id(now), log=log, task_logs=_task_logs(environment, options.dag, now))
 
 
 def _json_object(text: str) -> dict[str, object]:
@@ -65,27 +66,37 @@ def _run_id(now: datetime) -> str:
     return f"manual__{now.isoformat()}"
 
 
+def _task_logs(environment: dict[str, str], dag_id: str, now: datetime) -> Path:
+    return Path(environment["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={_run_id(now)}"
+
+
 def _run_dag(
     dag_id: str, conf: dict[str, object], *, now: datetime, environment: dict[str, str], output: BinaryIO
 ) -> int:
-    progress = Progress(
-        RunDirectory.for_run_id(_run_id(now)),
-        Path(environment["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={_run_id(now)}",
-    )
+    progress = Progress(RunDirectory.for_run_id(_run_id(now)), _task_logs(environment, dag_id, now))
     started = time.monotonic()
 
     def start(command: list[str]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            command, env=environment, cwd=PROJECT, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment,
+            cwd=PROJECT,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     server = start([str(AIRFLOW), "api-server", "--host", "127.0.0.1"])
     run = start([sys.executable, "-m", "launcher.dag_run", dag_id, now.isoformat(), json.dumps(conf)])
     try:
-        while run.poll() is None:
+        while run.poll() is None and server.poll() is None:
             _print_news(progress, started)
             time.sleep(0.5)
         _print_news(progress, started)
+        if run.poll() is None:
+            print(f"Airflow's API server ended with status {server.returncode}; no task goes on without it. Run again.")
+            return 1
         return int(run.returncode)
     finally:
         stop(run, server)
@@ -96,16 +107,16 @@ def _print_news(progress: Progress, started: float) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True)
 
 
-def _tell_end(status: int, *, run_id: str, log: Path) -> int:
+def _tell_end(status: int, *, run_id: str, log: Path, task_logs: Path) -> int:
     run_dir = RunDirectory.for_run_id(run_id)
     if status != 0:
-        print(_failure_reason(run_dir, log), flush=True)
+        print(_failure_reason(run_dir, log, task_logs), flush=True)
     if run_dir.page:
         print(run_dir.page)
     return status
 
 
-def _failure_reason(run_dir: RunDirectory, log: Path) -> str:
+def _failure_reason(run_dir: RunDirectory, log: Path, task_logs: Path) -> str:
     ends = [
         (attempts[-1].started_at, step, attempts[-1])
         for path in (run_dir.root / "steps").glob("[!.]*.json")
@@ -113,7 +124,11 @@ def _failure_reason(run_dir: RunDirectory, log: Path) -> str:
     ]
     if ends:
         _, step, attempt = min(ends, key=lambda end: end[0])
-        return f"{step} {attempt.status}: {' '.join((attempt.reason or 'its process was killed').split())}"
+        if attempt.reason:
+            return f"{step} {attempt.status}: {' '.join(attempt.reason.split())}"
+        return error_in(task_logs, step) or f"{step} {attempt.status}: its process was killed"
+    if error := error_in(task_logs):  # where not even the record of a try could be written
+        return error
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return f"The run did not start: {lines[-1] if lines else 'no output'} (whole log: {log})"
 

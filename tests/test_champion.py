@@ -51,6 +51,17 @@ def test_a_rollback_takes_the_former_champion_back(client, registry_home):
     assert told(client, "undone") == [(1, "promotion"), (2, "promotion"), (1, "rollback")]
 
 
+def test_a_clock_that_was_set_back_does_not_reorder_the_history(client, registry_home):
+    register(client, "set-back", 2)
+    client.set_registered_model_alias("set-back", "champion", "1")
+    client.set_model_version_tag("set-back", "1", "champion since 2999-12-31T23:59:59.000001Z", "promotion")
+    promote(client, "set-back", 2, 2)
+    assert told(client, "set-back") == [(1, "promotion"), (2, "promotion")]
+    assert successions(client, "set-back")[-1].at == "2999-12-31T23:59:59.000002+00:00"
+    assert step_back(client, "set-back") == Rollback("set-back", 2, 1, None)
+    assert told(client, "set-back") == [(1, "promotion"), (2, "promotion"), (1, "rollback")]
+
+
 def test_a_second_rollback_goes_further_back_and_never_forth_again(client, registry_home):
     register(client, "further", 3)
     promote(client, "further", 1, 2, 3)

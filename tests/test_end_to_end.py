@@ -36,8 +36,8 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-def start_dag(home: Path, conf: dict, dag: str = "fer_training") -> subprocess.Popen:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+def start_dag(home: Path, conf: dict, dag: str = "fer_training", **variables: str) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")} | variables
     environment |= {"AIRFLOW_HOME": str(home / "airflow"), "FER_HOME": str(home / "airflow")}
     environment |= {"FER_RUNS_FOLDER": str(home / "runs")}
     command = [sys.executable, "-m", "launcher.run", "--dag", dag, "--conf", json.dumps(conf)]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -116,3 +117,88 @@ def test_what_was_reused_is_a_success_beside_the_other_tries(tmp_path):
         ("failed", None),
         ("succeeded", "first"),
     ]
+
+
+def test_a_writer_killed_while_it_replaces_a_folder_leaves_one_whole_folder_or_none(tmp_path):
+    script = (
+        "import sys\n"
+        "from fer_tasks.run_directory import RunDirectory\n"
+        "run_dir = RunDirectory(sys.argv[1])\n"
+        "for number in range(1000):\n"
+        "    with run_dir.replacing(run_dir.faces) as temporary:\n"
+        "        temporary.mkdir()\n"
+        "        for name in range(500):\n"
+        "            (temporary / str(name)).touch()\n"
+    )
+    run_dir = RunDirectory(tmp_path)
+    wholes = 0
+    for turn in range(10):
+        process = subprocess.Popen([sys.executable, "-c", script, tmp_path], env={**os.environ, "PYTHONPATH": "."})
+        while wholes == 0 and not run_dir.faces.exists():
+            time.sleep(0.01)
+        time.sleep(0.4 + turn / 100)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not run_dir.faces.exists() or len(list(run_dir.faces.iterdir())) == 500
+        wholes += run_dir.faces.exists()
+    assert wholes
+    with run_dir.replacing(run_dir.faces) as temporary:
+        temporary.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.parquet"]
+
+
+def test_a_folder_is_removed_by_its_name_first(tmp_path):
+    script = (
+        "import sys, threading\n"
+        "from fer_tasks.run_directory import RunDirectory\n"
+        "run_dir = RunDirectory(sys.argv[1])\n"
+        "run_dir.remove(run_dir.raw_faces)\n"
+    )
+    run_dir = RunDirectory(tmp_path)
+    run_dir.raw_faces.mkdir()
+    for name in range(20_000):
+        (run_dir.raw_faces / str(name)).touch()
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], env={**os.environ, "PYTHONPATH": "."})
+    folder = run_dir.raw_faces.stat().st_ino
+    while process.poll() is None and len(left_of(tmp_path, folder)) == 20_000:
+        pass
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < len(left_of(tmp_path, folder)) < 20_000
+    assert not run_dir.raw_faces.exists()
+
+
+def left_of(parent, inode):
+    """Names in the folder that has this inode, wherever it is called by now."""
+    (folder,) = [path for path in parent.iterdir() if path.stat().st_ino == inode]
+    return os.listdir(folder)  # noqa: PTH208 - as fast as can be
+
+
+def test_a_try_that_airflow_ends_for_its_time_is_recorded_as_failed(tmp_path):
+    class AirflowTaskTimeout(BaseException):
+        """As in Airflow, it is no Exception."""
+
+    run_dir = RunDirectory(tmp_path)
+    with pytest.raises(AirflowTaskTimeout), run_dir.attempt("train_model"):
+        raise AirflowTaskTimeout("Timeout, PID: 7")
+    [attempt] = run_dir.attempts("train_model")
+    assert (attempt.status, attempt.reason) == ("failed", "AirflowTaskTimeout: Timeout, PID: 7")
+
+
+def test_a_damaged_record_of_tries_does_not_keep_the_step_from_running(tmp_path, caplog):
+    run_dir = RunDirectory(tmp_path)
+    with run_dir.attempt("train_model"):
+        pass
+    record = tmp_path / "steps" / "train_model.json"
+    record.write_text(record.read_text()[:20])
+    with run_dir.attempt("train_model"):
+        pass
+    assert [attempt.status for attempt in run_dir.attempts("train_model")] == ["succeeded"]
+    assert "Earlier tries of train_model are lost, their record is damaged" in caplog.text
+
+
+def test_damaged_settings_are_told_in_words(tmp_path):
+    run_dir = RunDirectory(tmp_path)
+    run_dir.settings_json.write_text('{"seed": 7, "epo')
+    with pytest.raises(PipelineError, match=r"settings\.json is damaged \(Unterminated string.*\); clear start_run"):
+        run_dir.load_settings()

@@ -12,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from fer_tasks.errors import DatasetError, PipelineError
+from fer_tasks.retention import clean_runs
 from fer_tasks.run_directory import RunDirectory, runs_folder
 from fer_tasks.run_storage import storage_in_use
 
@@ -228,3 +229,23 @@ def test_a_run_of_the_dag_is_green_and_whole_in_the_store(bucket, machine, tmp_p
     assert {path for path in kept if path not in fetched} <= locks
     assert {path for path in fetched if fetched[path] != kept[path]} == set()
     assert "Accepted" in other.report_html.read_text()
+
+
+def test_old_runs_are_deleted_from_the_store_and_the_mirror(bucket, machine, registry_home):
+    made = machine("one")
+    for day in (1, 2, 3):
+        run_dir = RunDirectory(made.root.parent / f"run-{day}")
+        for step in ("train_model", "publish_report"):
+            record = run_dir.root / "steps" / f"{step}.json"
+            run_dir.save_json(record, [{"started_at": f"2026-01-{day:02}T00:00:00+00:00", "status": "succeeded"}])
+        write_table(run_dir, a="x" * 1000)
+    other = machine("other").root.parent
+    done = clean_runs(other, 2)
+    assert done.deleted == ("run-1",)
+    assert 1000 < done.num_bytes < 2000
+    left = {key.removeprefix("all/runs/").split("/")[0] for key in stored(bucket)}
+    assert left == {"index.html", "run-2", "run-3"}
+    assert sorted(path.name for path in other.iterdir() if path.is_dir()) == ["run-2", "run-3"]
+    machine("one").pull()
+    assert clean_runs(made.root.parent, 1).deleted == ("run-2",)
+    assert not (made.root.parent / "run-1" / "steps" / "train_model.json").exists()

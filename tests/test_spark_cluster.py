@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -41,31 +42,39 @@ def free_port() -> int:
 
 
 class Cluster:
-    """Master and workers with one core each, started by PySpark's own script, away from the project's folder."""
+    """Master and workers with one core each, started by PySpark's own script, away from the project's folder.
 
-    def __init__(self, folder: Path) -> None:
+    hosts: addresses of the master with the first worker, and of the second. entrance: the command that the second is
+    started with.
+    """
+
+    def __init__(
+        self, folder: Path, hosts: tuple[str, str] = ("127.0.0.1", "127.0.0.1"), entrance: tuple[str, ...] = ()
+    ) -> None:
+        self.host = hosts[0]
         self.port, self._ui = free_port(), free_port()
         self.work = folder / "work"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {name: value for name, value in submit_environment().items() if name != "PYTHONPATH"}
-        name = "org.apache.spark.deploy."
-        address = ["--host", "127.0.0.1"]
-        commands = [[f"{name}master.Master", *address, "--port", str(self.port), "--webui-port", str(self._ui)]]
-        worker = [f"{name}worker.Worker", *address, "--cores", "1", "--memory", "1g", "--work-dir"]
-        commands += [
-            [*worker, str(self.work / number), "--webui-port", "0", f"spark://127.0.0.1:{self.port}"]
-            for number in ("1", "2")
-        ]
+        program = str(Path(sys.executable).with_name("spark-class"))
+        deploy = "org.apache.spark.deploy."
+        ports = ["--port", str(self.port), "--webui-port", str(self._ui)]
+        commands = [[program, f"{deploy}master.Master", "--host", self.host, *ports]]
+        for number, host, prefix in (("1", hosts[0], ()), ("2", hosts[1], entrance)):
+            size = ["--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(self.work / number)]
+            master = f"spark://{self.host}:{self.port}"
+            commands.append([*prefix, program, f"{deploy}worker.Worker", "--host", host, *size, master])
         self.processes = []
         for number, command in enumerate(commands):
             with (folder / f"process-{number}.log").open("wb") as output:
-                program = str(Path(sys.executable).with_name("spark-class"))
-                self.processes.append(
-                    subprocess.Popen([program, *command], cwd=folder, env=environment, stdout=output, stderr=output)
-                )
+                self._start = partial(subprocess.Popen, cwd=folder, env=environment, stdout=output, stderr=output)
+                self.processes.append(self._start(command))
+
+    def restart_second_worker(self) -> None:
+        self.processes[2] = self._start(self.processes[2].args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def master(self) -> dict:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._ui}/json/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self._ui}/json/", timeout=10) as answer:
             return json.load(answer)
 
     def wait_for_workers(self) -> None:

@@ -139,6 +139,16 @@ def test_a_model_that_is_trained_anew_gets_a_curve_of_its_own(tmp_path, registry
     assert curves == [[0.125, 0.25], [0.5]]
 
 
+def test_a_damaged_note_of_the_mlflow_run_costs_another_one_and_no_step(tmp_path, registry_home, caplog):
+    run_dir = finish(RunDirectory(tmp_path / "unnoted"), "unnoted")
+    report.run(run_dir)
+    run_dir.tracking_json.write_text(run_dir.tracking_json.read_text()[:30])
+    report.run(run_dir)
+    assert len(tracked_runs(registry_home, "unnoted")) == 2
+    assert run_dir.load_json(run_dir.tracking_json, tracking.TrackedRun).mlflow_run
+    assert "tracking.json does not hold a TrackedRun" in caplog.text
+
+
 def test_two_installations_with_runs_of_one_name_do_not_share_one(tmp_path, registry_home):
     for installation in ("here", "there"):
         report.run(finish(RunDirectory(tmp_path / installation / "scheduled"), "scheduled"))
