@@ -30,6 +30,7 @@ SPLIT_FOLDERS = {
 """Usage by first-level folder, lower case. `test` is PrivateTest where the set also has a validation folder."""
 
 _VALIDATION_FOLDERS = frozenset({"val", "valid", "validation"})
+_MOST_TABLES = 20
 _EXPECTED = (
     "expected a CSV with the columns emotion, pixels and Usage, a folder with train/<emotion>/* and test/<emotion>/*, "
     "or a zip of one of these"
@@ -188,20 +189,28 @@ def _open_zip(path: Path) -> DatasetSource:
     tables = [name for name in names if name.lower().endswith(".csv") and not _is_hidden(name)]
     if not tables:
         raise DatasetError(f"The zip {str(path)!r} holds {len(names)} files, none of them usable; {_EXPECTED}.")
+    name, columns = _find_table(path, tables)
+    return DatasetSource(path, "zipped_csv", (name,), columns=columns, ignored=tuple(n for n in names if n != name))
+
+
+def _find_table(path: Path, names: list[str]) -> tuple[str, CsvColumns]:
+    """The one CSV of faces among those in a zip, and its columns."""
+    if len(names) > _MOST_TABLES:
+        raise DatasetError(f"The zip {str(path)!r} holds {len(names)} CSVs. Unpack it and name one.")
     found, refusals = {}, []
-    for name in tables:
-        try:
-            found[name] = dataset_csv.parse_header(dataset_archive.read_start(path, name), f"{path.name}/{name}")
-        except DatasetError as error:
-            refusals.append(error)
+    with dataset_archive.open_archive(path) as archive:
+        for name in names:
+            try:
+                found[name] = dataset_csv.parse_header(dataset_archive.read_start(archive, name), f"{path.name}/{name}")
+            except DatasetError as error:
+                refusals.append(error)
     if not found:
         raise refusals[0]
     if len(found) > 1:
         raise DatasetError(
             f"The zip {str(path)!r} holds several such CSVs: {', '.join(found)}. Unpack it and name one."
         )
-    [(name, columns)] = found.items()
-    return DatasetSource(path, "zipped_csv", (name,), columns=columns, ignored=tuple(n for n in names if n != name))
+    return next(iter(found.items()))
 
 
 def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
