@@ -24,7 +24,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     yield "csv", "face", _HEADER + b"3," + b" ".join([b"0"] * 2304) + b",PublicTest"
     yield "pixel_text", "plain", b"1 2 3\n4 5 6\n0 255 7"
     yield "pixel_text", "odd", b" 01 2\n\n256\n-1\n1.5\n1  2\t3"
-    yield "pixel_text", "zeros", b"1 " + b"0" * 5000 + b"7\n9 8"
+    yield "pixel_text", "zeros", b"1\t" + b"0" * 5000 + b"7\n9 8"
     yield "conf", "some", json.dumps({"epochs": 3, "min_accuracy": 0.5, "preset": None, "dataset": "sample"}).encode()
     yield "conf", "odd", b'{"seed": 1e400, "epochs": [[{}]], "augment": 1, "denoise": "x", "dataset_sha256": null}'
     images = dict(_images())

@@ -69,7 +69,7 @@ def read_pixel_text(data: bytes) -> None:
     for text, parsed in zip(texts, together, strict=True):
         [alone] = parse_pixels([text])
         assert str(alone) == str(parsed)
-        assert isinstance(parsed, str) or list(map(int, text.split())) == parsed.tolist()
+        assert isinstance(parsed, str) or [int(token.lstrip(b"0") or b"0") for token in text.split()] == parsed.tolist()
 
 
 def read_conf(data: bytes) -> None:
