@@ -60,10 +60,11 @@ fuzz: $(INSTALLED) ## broken inputs for every reader of strangers' bytes; INPUTS
 	@for reader in csv zip image pixel_text conf; do \
 		nice $(BIN)/python -m fuzz.run $$reader --inputs $(INPUTS) || exit 1; done
 
-check: $(INSTALLED) ## ruff and mypy
+check: $(INSTALLED) ## ruff, mypy, and known vulnerabilities of the locked packages where pip-audit's index answers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m launcher.audit
 
 format: $(INSTALLED) ## let ruff format and sort what it can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -11,7 +11,6 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.dataset_source import printable
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError
 from fer_tasks.face_detection import FoundFace
@@ -79,7 +78,7 @@ def _cell(name: str, value: Any) -> Any:
         return f"{value:.6f}"
     if not isinstance(value, str):
         return value
-    text = printable(value)
+    text = visible(value)  # also a CR, which csv does not quote
     return text if harmless_cell(text) == text else f"./{text}" if name == "path" else harmless_cell(text)
 
 

@@ -21,3 +21,8 @@ def harmless_cell(text: str) -> str:
     https://owasp.org/www-community/attacks/CSV_Injection
     """
     return f"'{text}" if _FORMULA.match(text) else text
+
+
+def without_password(text: str) -> str:
+    """The text with the logins in its addresses left out: `s3://key:secret@bucket` -> `s3://bucket`."""
+    return re.sub(r"//[^/\s]*@", "//", text)
