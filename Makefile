@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export CONF ?= {}
 export MODEL
+INPUTS ?= 20000
 BIN := .venv/bin
 
 # The virtual environment is made once for each state of the two lock files.
@@ -20,7 +21,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 
 export KEEP
 
-.PHONY: help install run tune ui up down compose-test champion rollback clean-runs test test-all check format lock bench clean
+.PHONY: help install run tune ui up down compose-test champion rollback clean-runs test test-all fuzz check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,10 +61,15 @@ test: $(INSTALLED) ## the tests
 test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
 	@$(BIN)/python -m pytest -m ''
 
-check: $(INSTALLED) ## ruff and mypy
+fuzz: $(INSTALLED) ## broken inputs for every reader of strangers' bytes; INPUTS=200000 of each
+	@for reader in csv zip image pixel_text conf; do \
+		nice $(BIN)/python -m fuzz.run $$reader --inputs $(INPUTS) || exit 1; done
+
+check: $(INSTALLED) ## ruff, mypy, and known vulnerabilities of the locked packages where pip-audit's index answers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m launcher.audit
 
 format: $(INSTALLED) ## let ruff format and sort what it can
 	@$(BIN)/ruff check --fix-only --quiet .

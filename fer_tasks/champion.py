@@ -15,7 +15,8 @@ from fer_tasks.registry import Champion, find_champion
 from fer_tasks.run_directory import RunDirectory, runs_folder
 from fer_tasks.run_summary import RollbackNote
 from fer_tasks.settings import RunSettings
-from fer_tasks.tracking import connected, tracking_uri, without_password
+from fer_tasks.tracking import connected, tracking_uri
+from fer_tasks.visible_text import without_password
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ class DataSettings:
         "`sample` draws faces at run time; or the path of a fer2013.csv, an icml_face_data.csv, "
         "an image folder (`train/<emotion>/*`, `test/<emotion>/*`) or a zip of one of these.",
         minLength=1,
+        maxLength=4096,
     )
     dataset_sha256: str | None = setting(
         None,

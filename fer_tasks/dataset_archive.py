@@ -11,7 +11,8 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from fer_tasks.errors import DatasetError
 
-MAX_MEMBERS = 5_000_000
+MAX_MEMBERS = 2_000_000
+"""Python keeps some 600 bytes of each in memory."""
 MAX_UNPACKED_BYTES = 256 * 2**30
 MAX_RATIO = 100
 """Unpacked over packed size of a whole archive. Photographs reach about 1, pixel text about 4, a zip bomb over 1000."""
@@ -19,17 +20,20 @@ HARMLESS_BYTES = 64 * 2**20
 """Below this unpacked size the ratio does not matter."""
 MAX_IMAGE_BYTES = 512 * 2**20
 HEADER_BYTES = 2**16
+_LOCAL_HEADER_BYTES = 30
+_LONGEST_NAME = 60
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_DAMAGE = (BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError)
+_DAMAGE = (BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, UnicodeDecodeError)
 
 
 def list_files(path: Path) -> list[str]:
     """Names of the files inside, '/'-separated. Raises DatasetError for what is no zip, empty or unsafe."""
-    with _open(path) as archive:
+    with open_archive(path) as archive:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise DatasetError(f"The zip {str(path)!r} has {len(archive.infolist())} members; allowed: {MAX_MEMBERS}.")
-        files = [member for member in archive.infolist() if not member.is_dir()]
+        files = [member for member in archive.infolist() if not member.filename.endswith("/")]
+    _check_places(path, files)
     for member in files:
         if danger := _danger(member):
             raise DatasetError(
@@ -46,13 +50,13 @@ def list_files(path: Path) -> list[str]:
     return names
 
 
-def read_start(path: Path, name: str) -> bytes:
+def read_start(archive: ZipFile, name: str) -> bytes:
     """The first HEADER_BYTES of a member."""
     try:
-        with _open(path) as archive, archive.open(name) as member:
+        with archive.open(name) as member:
             return member.read(HEADER_BYTES)
     except _DAMAGE as error:
-        raise _damaged(path, name, error) from error
+        raise _damaged(Path(str(archive.filename)), name, error) from None
 
 
 def read_member(archive: ZipFile, name: str, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
@@ -69,17 +73,18 @@ def read_member(archive: ZipFile, name: str, *, max_bytes: int = MAX_IMAGE_BYTES
 
 
 def extract(path: Path, name: str, folder: Path) -> Path:
-    """Unpack one member into the existing `folder` under its own last name, and no more bytes than it declares."""
-    target = folder / PurePosixPath(name).name
+    """Unpack one member into the existing `folder` under the end of its name, and no more bytes than it declares."""
+    target = folder / PurePosixPath(name).name[-_LONGEST_NAME:]
     try:
-        with _open(path) as archive, archive.open(name) as member, target.open("wb") as file:
+        with open_archive(path) as archive, archive.open(name) as member, target.open("wb") as file:
             shutil.copyfileobj(member, file, 2**20)  # ZipExtFile stops at the declared size, which list_files checked
     except _DAMAGE as error:
         raise _damaged(path, name, error) from error
     return target
 
 
-def _open(path: Path) -> ZipFile:
+def open_archive(path: Path) -> ZipFile:
+    """Raises DatasetError for what is no zip."""
     try:
         return ZipFile(path)
     except (BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
@@ -92,6 +97,8 @@ def _open(path: Path) -> ZipFile:
 def _danger(member: ZipInfo) -> str | None:
     """Why a member must not be touched, or None."""
     name = member.filename
+    if not name:
+        return "has no name"
     if "\\" in name:
         return "has a backslash in its name"
     if name.startswith("/") or name[1:2] == ":":
@@ -106,6 +113,17 @@ def _danger(member: ZipInfo) -> str | None:
     if member.compress_type not in _METHODS:
         return f"uses the compression method {member.compress_type} instead of deflate"
     return None
+
+
+def _check_places(path: Path, members: list[ZipInfo]) -> None:
+    """Members that share bytes make little data much: https://www.bamsoftware.com/hacks/zipbomb/."""
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise DatasetError(f"The zip {str(path)!r} is refused: its members overlap. Pack it again.")
+        end = member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size
+    if end > path.stat().st_size:
+        raise DatasetError(f"The zip {str(path)!r} is cut off: members end beyond its last byte. Fetch it again.")
 
 
 def _check_size(path: Path, unpacked: int) -> None:

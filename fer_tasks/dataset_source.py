@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from fer_tasks import dataset_archive, dataset_csv
+from fer_tasks import data_roots, dataset_archive, dataset_csv
 from fer_tasks.dataset_csv import CsvColumns
 from fer_tasks.emotions import EMOTIONS, USAGES
 from fer_tasks.errors import DatasetError
@@ -30,6 +30,7 @@ SPLIT_FOLDERS = {
 """Usage by first-level folder, lower case. `test` is PrivateTest where the set also has a validation folder."""
 
 _VALIDATION_FOLDERS = frozenset({"val", "valid", "validation"})
+_MOST_TABLES = 20
 _EXPECTED = (
     "expected a CSV with the columns emotion, pixels and Usage, a folder with train/<emotion>/* and test/<emotion>/*, "
     "or a zip of one of these"
@@ -73,7 +74,8 @@ class DatasetSource:
 def open_dataset(location: str) -> DatasetSource:
     """Find out what stands at `location` (absolute, or relative to the working directory) without decoding anything.
 
-    Raises DatasetError when it is missing, unreadable, of no known form, empty or unsafe.
+    Raises DatasetError when it is missing, unreadable, of no known form, empty or unsafe, and SettingsError outside of
+    FER_DATA_ROOTS.
     """
     try:
         path = _existing_path(location)
@@ -96,9 +98,17 @@ def fingerprint(source: DatasetSource) -> str:
     if source.kind != "folder":
         return file_sha256(source.path)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        digests = pool.map(file_sha256, (source.path / member for member in source.members))
+        digests = pool.map(_digest, (source.path / member for member in source.members))
         lines = (f"{digest}  {member}\n" for digest, member in zip(digests, source.members, strict=True))
         return sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest(image: Path) -> str:
+    """sha256 of an image; a word for one that ingest_dataset refuses to open, such as a pipe, which never ends."""
+    try:
+        return file_sha256(image) if image.is_file() else "unreadable"
+    except PermissionError:
+        return "unreadable"
 
 
 def printable(name: str) -> str:
@@ -114,6 +124,7 @@ def _existing_path(location: str) -> Path:
     if printable(location) != location:
         raise DatasetError(f"The data set's path {location!r} is not valid UTF-8; rename it.")
     path = Path(os.path.expanduser(location)).absolute()  # noqa: PTH111 - Path's own raises for `~nobody`
+    data_roots.check_allowed("dataset", path)
     if not path.exists():
         raise DatasetError(f"There is no data set at {str(path)!r}{_nearest(path)}; {_EXPECTED}. Correct the path.")
     if not path.is_dir() and not path.is_file():
@@ -142,16 +153,28 @@ def _open_folder(path: Path) -> DatasetSource:
 
 
 def _walk(folder: Path) -> Iterable[str]:
-    """Relative path of every file below; links are followed, each folder once."""
+    """Relative path of every file below; links are followed, each folder once, but not out of FER_DATA_ROOTS."""
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
             continue
+        _refuse_way_out(Path(parent))
         seen.add(real)
         folders.sort()
-        yield from (Path(parent, name).relative_to(folder).as_posix() for name in files)
+        for name in files:
+            if _is_image(name):
+                _refuse_way_out(Path(parent, name))
+            yield Path(parent, name).relative_to(folder).as_posix()
+
+
+def _refuse_way_out(path: Path) -> None:
+    if path.is_symlink() and not data_roots.is_allowed(path):
+        raise DatasetError(
+            f"The folder holds the link {str(path)!r}, which leads outside of the folders that "
+            f"{data_roots.VARIABLE} allows. Put a copy in its place, or remove it."
+        )
 
 
 def _raise(error: OSError) -> None:
@@ -166,20 +189,28 @@ def _open_zip(path: Path) -> DatasetSource:
     tables = [name for name in names if name.lower().endswith(".csv") and not _is_hidden(name)]
     if not tables:
         raise DatasetError(f"The zip {str(path)!r} holds {len(names)} files, none of them usable; {_EXPECTED}.")
+    name, columns = _find_table(path, tables)
+    return DatasetSource(path, "zipped_csv", (name,), columns=columns, ignored=tuple(n for n in names if n != name))
+
+
+def _find_table(path: Path, names: list[str]) -> tuple[str, CsvColumns]:
+    """The one CSV of faces among those in a zip, and its columns."""
+    if len(names) > _MOST_TABLES:
+        raise DatasetError(f"The zip {str(path)!r} holds {len(names)} CSVs. Unpack it and name one.")
     found, refusals = {}, []
-    for name in tables:
-        try:
-            found[name] = dataset_csv.parse_header(dataset_archive.read_start(path, name), f"{path.name}/{name}")
-        except DatasetError as error:
-            refusals.append(error)
+    with dataset_archive.open_archive(path) as archive:
+        for name in names:
+            try:
+                found[name] = dataset_csv.parse_header(dataset_archive.read_start(archive, name), f"{path.name}/{name}")
+            except DatasetError as error:
+                refusals.append(error)
     if not found:
         raise refusals[0]
     if len(found) > 1:
         raise DatasetError(
             f"The zip {str(path)!r} holds several such CSVs: {', '.join(found)}. Unpack it and name one."
         )
-    [(name, columns)] = found.items()
-    return DatasetSource(path, "zipped_csv", (name,), columns=columns, ignored=tuple(n for n in names if n != name))
+    return next(iter(found.items()))
 
 
 def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:

@@ -25,7 +25,7 @@ from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import choose_precision
 from fer_tasks.neighbourhood import Neighbourhood
-from fer_tasks.picture_files import UniqueNames
+from fer_tasks.picture_files import UniqueNames, read_picture
 from fer_tasks.predict import load_model_folder
 from fer_tasks.prediction_rows import Prediction
 from fer_tasks.settings import RunSettings
@@ -69,7 +69,7 @@ def explain_file(
     model, settings = load_model_folder(model_folder)
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
-    decoded = decode(image.read_bytes(), max_megapixels=settings.max_image_megapixels)
+    decoded = decode(read_picture(image), max_megapixels=settings.max_image_megapixels)
     face = prepare_face(decoded.pixels, settings)
     surrogate, around = _explain(face, _network(model, settings), settings, emotion)
     return surrogate, around, region_names(around.segments, settings)

@@ -18,6 +18,7 @@ from fer_tasks.dataset_source import DatasetSource, printable
 from fer_tasks.emotions import IMAGE_SIDE, NUM_PIXELS
 from fer_tasks.errors import DatasetError
 from fer_tasks.image_decoding import DecodedImage, Pixels, decode, measure
+from fer_tasks.picture_files import read_picture
 from fer_tasks.pixel_text import parse_pixels
 
 MAX_BATCH_ROWS = 512
@@ -55,7 +56,7 @@ def image_rows(source: DatasetSource, positions: Iterable[int], *, max_megapixel
             usage_text, label_text = map(printable, source.describe(member))
             data = b""
             try:
-                data = dataset_archive.read_member(archive, member) if archive else _read_file(source.path / member)
+                data = dataset_archive.read_member(archive, member) if archive else read_picture(source.path / member)
                 image = decode(data, max_megapixels=max_megapixels)
                 yield FaceRow(position, printable(member), usage_text, label_text, image)
             except DatasetError as error:
@@ -87,17 +88,6 @@ def batches(rows: Iterable[FaceRow]) -> Iterator[pa.RecordBatch]:
             waiting, size = [], 0
     if waiting:
         yield _to_batch(waiting)
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise DatasetError("the file is missing or a broken link, or no regular file")
-        if path.stat().st_size > dataset_archive.MAX_IMAGE_BYTES:
-            raise DatasetError(f"the file is longer than {dataset_archive.MAX_IMAGE_BYTES} bytes")
-        return path.read_bytes()
-    except PermissionError as error:
-        raise DatasetError("the file cannot be read: permission denied") from error
 
 
 def _rows_of_lines(lines: list[bytes], number: int, file_name: str, columns: CsvColumns) -> Iterator[FaceRow]:

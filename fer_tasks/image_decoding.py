@@ -20,6 +20,9 @@ _Decoded = TypeVar("_Decoded")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
 """Only these decoders see strangers' bytes."""
 
+MAX_JPEG_SCANS = 100
+"""A progressive JPEG comes in some ten. Each takes the time of a whole image and may be written in 75 bytes."""
+
 
 @dataclass(frozen=True)
 class DecodedImage:
@@ -56,6 +59,8 @@ def decode_colour(data: bytes, *, max_megapixels: int) -> Pixels:
 def _decode(data: bytes, max_megapixels: int, convert: Callable[[Image.Image], _Decoded]) -> _Decoded:
     if not data:
         raise DatasetError("the file is empty (0 bytes)")
+    if data.startswith(b"\xff\xd8") and (num_scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
+        raise DatasetError(f"the JPEG has {num_scans} scans; allowed: {MAX_JPEG_SCANS}")
     try:
         with _quiet_pillow(), Image.open(BytesIO(data), formats=FORMATS) as image:
             width, height = image.size

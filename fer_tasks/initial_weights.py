@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from fer_tasks.data_roots import check_allowed
 from fer_tasks.errors import TrainingError
 from fer_tasks.model import STEM_WIDTH, load_model
 from fer_tasks.settings import RunSettings
@@ -24,13 +25,17 @@ def find_initial_model(settings: RunSettings) -> Any | None:
 def load_named_model(name: str, settings: RunSettings) -> Any:
     """`pretrained`, `champion` (of the registered model of the settings), or a path: a run's folder or a .keras file.
 
-    Raises TrainingError when it cannot be read, and RegistryError when there is no champion.
+    Raises TrainingError when it cannot be read, RegistryError when there is no champion, and SettingsError for a path
+    outside of FER_DATA_ROOTS.
     """
     if name == "champion":
         from fer_tasks.registry import load_champion
 
         return load_champion(settings.registered_model)
-    return load_model(model_file(PRETRAINED if name == "pretrained" else Path(name)))
+    if name == "pretrained":
+        return load_model(model_file(PRETRAINED))
+    check_allowed("initial_weights or teachers", model_file(Path(name)))
+    return load_model(model_file(Path(name)))
 
 
 def model_file(path: Path) -> Path:

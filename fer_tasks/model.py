@@ -4,13 +4,13 @@ Only built-in Keras layers, so that a model file loads in safe mode and without 
 """
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks import model_file
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import TrainingError
 
@@ -125,17 +125,20 @@ def choose_precision(setting: str) -> str:
 
 
 def load_model(path: Path) -> Any:
-    """The model saved at `path`, for prediction. Keras's safe mode: nothing in the file is executed.
+    """The model saved at `path`, for prediction. Nothing in the file is executed: see fer_tasks.model_file.
 
-    Raises TrainingError when there is none or it cannot be read.
+    Raises TrainingError when there is none, it cannot be read, or it holds more than a network.
     """
     keras = import_keras()
     if not path.is_file():
         raise TrainingError(f"There is no model at {path}; run train_model first, or give the path of a .keras file.")
+    model_file.check(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except MemoryError:
+        raise  # of the machine, and may pass
+    except Exception as error:  # Keras and HDF5 raise nearly anything at damaged files
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise TrainingError(f"{path} cannot be read as a Keras model ({reason}); train it again.") from error
 
 

@@ -8,6 +8,7 @@ from fer_tasks.report_page import Verdict
 from fer_tasks.report_records import RunRecords
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.run_summary import RunSummary, summarise
+from fer_tasks.visible_text import visible
 
 Event = Literal["failure", "success", "waiting"]
 
@@ -88,9 +89,9 @@ def _why_failed(run_dir: RunDirectory, verdict: Verdict) -> Verdict:
 
 def _plain(letter: _Letter) -> str:
     facts = [f"{name}: {_one_line(value)}" for name, value in letter.facts]
-    return "\n".join([letter.headline, letter.reason, "", *facts, f"Report: {letter.link}"])
+    return visible("\n".join([letter.headline, letter.reason, "", *facts, f"Report: {letter.link}"]))
 
 
 def _one_line(text: str) -> str:
     """A line break in a subject would begin another header."""
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

@@ -1,9 +1,11 @@
 """Pages as HTML: values of a dataclass laid out by a Jinja template. Light, since Airflow's API server renders too."""
 
 from pathlib import Path
+from typing import Any
 
 from fer_tasks.errors import ReportError
 from fer_tasks.report_text import FILTERS
+from fer_tasks.visible_text import visible
 
 MAX_BYTES = 3_000_000
 
@@ -16,6 +18,7 @@ def render(page: object, template: str = "report.html.j2") -> str:
         loader=PackageLoader("fer_tasks"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -24,6 +27,11 @@ def render(page: object, template: str = "report.html.j2") -> str:
     if len(html.encode(errors="backslashreplace")) > MAX_BYTES:
         raise ReportError(f"The report would have {len(html):,} bytes, at most {MAX_BYTES:,} are allowed.")
     return html
+
+
+def _shown(value: Any) -> Any:
+    """What stands in a page for a value, before it is escaped; what a macro has drawn (Markup) has been here before."""
+    return visible(value) if type(value) is str else value
 
 
 def template_text(name: str) -> str:

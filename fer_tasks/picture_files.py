@@ -1,10 +1,12 @@
-"""Which files a command line means: files, folders, patterns, and the lines of the standard input."""
+"""Files of pictures: which ones a command line means (files, folders, patterns, lines of the standard input), and what
+is in one."""
 
 import glob
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fer_tasks.dataset_archive import MAX_IMAGE_BYTES
 from fer_tasks.dataset_source import IMAGE_SUFFIXES
 from fer_tasks.errors import DatasetError
 
@@ -23,6 +25,18 @@ class UniqueNames:
         self._given[stem] = self._given.get(stem, 0) + 1
         number = self._given[stem]
         return self._folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+
+
+def read_picture(path: Path) -> bytes:
+    """The bytes of a regular file. Raises DatasetError, in words, for what is none, too long, or may not be read."""
+    try:
+        if not path.is_file():
+            raise DatasetError("the file is missing or a broken link, or no regular file")
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            raise DatasetError(f"the file is longer than {MAX_IMAGE_BYTES} bytes")
+        return path.read_bytes()
+    except PermissionError as error:
+        raise DatasetError("the file cannot be read: permission denied") from error
 
 
 def find_images(paths: Iterable[Path]) -> Iterator[Path]:

@@ -34,8 +34,9 @@ def _parse_text(text: bytes) -> Pixels | str:
     tokens = text.split()
     if not tokens:
         return "the pixel text is empty"
-    for place, token in enumerate(tokens, start=1):
-        if not token.isdigit() or len(token.lstrip(b"0")) > 3 or int(token) > 255:
+    digits = [token.lstrip(b"0") or b"0" for token in tokens]  # Python reads no number of more than 4,300 digits
+    for place, (token, number) in enumerate(zip(tokens, digits, strict=True), start=1):
+        if not token.isdigit() or len(number) > 3 or int(number) > 255:
             shown = token[:20].decode("utf-8", "replace") + ("..." if len(token) > 20 else "")
             return f"pixel value {place} of {len(tokens)} is {shown!r}; expected a whole number from 0 to 255"
-    return np.array(tokens, dtype=np.uint8)
+    return np.array(digits, dtype=np.uint8)

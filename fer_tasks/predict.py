@@ -27,7 +27,7 @@ from fer_tasks.face_filters import prepare_face
 from fer_tasks.image_decoding import decode
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import load_model
-from fer_tasks.picture_files import find_images
+from fer_tasks.picture_files import find_images, read_picture
 from fer_tasks.prediction_rows import Prediction, format_of, write_rows
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -167,7 +167,7 @@ def _read_batch(files: tuple[Path, ...], settings: RunSettings, find: Finder) ->
 def _read(file: Path, settings: RunSettings, find: Finder) -> list[_Row]:
     """The faces of a file, float32 (48, 48), each with its box, or the reason why there is none."""
     try:
-        pixels = decode(file.read_bytes(), max_megapixels=settings.max_image_megapixels).pixels
+        pixels = decode(read_picture(file), max_megapixels=settings.max_image_megapixels).pixels
     except DatasetError as error:
         return [(file, None, str(error))]
     except OSError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError
 from fer_tasks.face_detection import FoundFace
+from fer_tasks.visible_text import harmless_cell, visible
 
 Format = Literal["csv", "jsonl"]
 
@@ -62,15 +63,23 @@ def write_rows(predictions: Iterable[Prediction], file: TextIO, form: Format = "
     for item in predictions:
         if item.error:
             num_errors += 1
-            print(f"{item.path}: {item.error}", file=sys.stderr)
+            print(visible(f"{item.path}: {item.error}"), file=sys.stderr)
         row = row_of(item)
         if form == "csv":
-            writer.writerow(
-                {name: f"{value:.6f}" if name in _SHARES and value != "" else value for name, value in row.items()}
-            )
+            writer.writerow({name: _cell(name, value) for name, value in row.items()})
         else:
             file.write(json.dumps({name: value for name, value in row.items() if value != ""}) + "\n")
     return num_errors
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Of texts that a spreadsheet would take for a formula, a path gets `./`, which leaves it one, others `'`."""
+    if name in _SHARES and value != "":
+        return f"{value:.6f}"
+    if not isinstance(value, str):
+        return value
+    text = visible(value)  # also a CR, which csv does not quote
+    return text if harmless_cell(text) == text else f"./{text}" if name == "path" else harmless_cell(text)
 
 
 def row_of(item: Prediction) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from fer_tasks.evaluation import Evaluation
 from fer_tasks.file_lock import locked
 from fer_tasks.model import load_model
 from fer_tasks.run_directory import RunDirectory
-from fer_tasks.tracking import connected, import_mlflow, log_run, tracking_uri, without_password
+from fer_tasks.tracking import connected, import_mlflow, log_run, tracking_uri
+from fer_tasks.visible_text import without_password
 
 _log = logging.getLogger(__name__)
 

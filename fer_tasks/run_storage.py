@@ -24,6 +24,7 @@ from typing import Any
 from fer_tasks.errors import PipelineError
 from fer_tasks.file_lock import locked
 from fer_tasks.replacement import put_in_place, remove, temporary_beside
+from fer_tasks.visible_text import without_password
 
 _FOLDER, _CURRENT, _TAG = ".folder", "current.json", ".stored"
 
@@ -96,7 +97,9 @@ class RunStorage:
             name, is_folder, rest = found.path.removeprefix(f"{base}/").partition(f"{_FOLDER}/")
             path = self.mirror / name
             if not path.resolve().is_relative_to(self.mirror.resolve()):
-                raise PipelineError(f"{self.url} holds {found.path!r}, which leads out of a runs folder. Delete it.")
+                raise PipelineError(
+                    f"{without_password(self.url)} holds {found.path!r}, which leads out of a runs folder. Delete it."
+                )
             if not is_folder or rest == _CURRENT:
                 stored.add(path)
             if not is_folder:
@@ -139,9 +142,8 @@ class RunStorage:
         try:
             filesystem, base = fs.FileSystem.from_uri(self.url)
         except ValueError as error:
-            raise PipelineError(
-                f"FER_RUNS_FOLDER is {self.url!r} ({error}); expected a folder, or a URL such as s3://bucket/runs."
-            ) from error
+            told = without_password(f"FER_RUNS_FOLDER is {self.url!r} ({error})")
+            raise PipelineError(f"{told}; expected a folder, or a URL such as s3://bucket/runs.") from None
         return filesystem, base.rstrip("/")
 
 

@@ -5,6 +5,7 @@ Standard library only, because the DAG processor imports it at every parse.
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import Field, field
 from typing import Any
@@ -19,6 +20,9 @@ _JSON_TYPES: dict[Any, str | list[str]] = {
     str | None: ["null", "string"],  # Airflow's form takes an empty field for null, and refuses it elsewhere
 }
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 300
+
 
 def setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
     """A dataclass field. schema: bounds in the words of JSON Schema, such as `minimum`, `enum`, `pattern`."""
@@ -32,6 +36,22 @@ def form_value(spec: "Field[Any]") -> dict[str, Any]:
     return {"default": spec.default, "type": _JSON_TYPES[spec.type]}
 
 
+def as_number(value: Any) -> Any:
+    """A whole number as a float, infinity where it is too large for one; anything else as it is."""
+    try:
+        return float(value) if type(value) is int else value
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def shown(value: Any) -> str:
+    """A value from outside as an error tells it: as Python writes it, but neither long nor deep."""
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # Python refuses to write a whole number of more than 4,300 digits
+        return "a number of great length"
+
+
 def check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> None:
     """Raise SettingsError unless value has exactly the expected type and keeps the schema's bounds."""
     if expected == str | None:
@@ -41,14 +61,16 @@ def check(name: str, value: Any, expected: Any, schema: Mapping[str, Any]) -> No
     if type(value) is not expected or (expected is float and not math.isfinite(value)):
         article = "an" if expected is int else "a"
         raise SettingsError(
-            f"Setting {name!r} is {value!r} ({type(value).__name__}); expected {article} {_JSON_TYPES[expected]}."
+            f"Setting {name!r} is {shown(value)} ({type(value).__name__}); expected {article} {_JSON_TYPES[expected]}."
         )
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
     if expected in (int, float) and not low <= value <= high:
-        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {low} to {high}.")
+        raise SettingsError(f"Setting {name!r} is {shown(value)}; allowed: {low} to {high}.")
     if "enum" in schema and value not in schema["enum"]:
-        raise SettingsError(f"Setting {name!r} is {value!r}; allowed: {', '.join(schema['enum'])}.")
+        raise SettingsError(f"Setting {name!r} is {shown(value)}; allowed: {', '.join(schema['enum'])}.")
     if expected is str and len(value) < schema.get("minLength", 0):
         raise SettingsError(f"Setting {name!r} is empty; give it a value.")
+    if expected is str and len(value) > schema.get("maxLength", math.inf):
+        raise SettingsError(f"Setting {name!r} has {len(value):,} characters; allowed: {schema['maxLength']:,}.")
     if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
-        raise SettingsError(f"Setting {name!r} is {value!r}; it must match {schema['pattern']}.")
+        raise SettingsError(f"Setting {name!r} is {shown(value)}; it must match {schema['pattern']}.")

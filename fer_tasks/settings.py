@@ -14,7 +14,7 @@ from fer_tasks.data_settings import DataQualitySettings, DataSettings, Preproces
 from fer_tasks.errors import SettingsError
 from fer_tasks.judgement_settings import EvaluationSettings, ExplanationSettings, GateSettings, RetentionSettings
 from fer_tasks.presets import PRESETS, preset_for
-from fer_tasks.setting_fields import check, form_value
+from fer_tasks.setting_fields import as_number, check, form_value, shown
 from fer_tasks.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class RunSettings(
             if name not in known:
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(known)}."
-                raise SettingsError(f"There is no setting {name!r}.{hint}")
+                raise SettingsError(f"There is no setting {shown(name)}.{hint}")
         given: dict[str, Any] = {
-            name: float(value) if known[name].type is float and type(value) is int else value
+            name: as_number(value) if known[name].type is float else value
             for name, value in params.items()
             if not (value is None and known[name].metadata.get("preset"))
         }

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fer_tasks.data_roots import check_allowed
 from fer_tasks.dataset_source import open_dataset
 from fer_tasks.errors import SettingsError
 from fer_tasks.initial_weights import WEIGHTS_BY_NAME, model_file
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.setting_fields import shown
 from fer_tasks.settings import RunSettings
 from fer_tasks.teachers import NO_TEACHERS, teacher_names
 
@@ -17,8 +19,9 @@ def run(run_id: str, params: Mapping[str, Any], kind: type[RunSettings] = RunSet
     """Validate the settings and look at the data set, write settings.json, return the run's folder.
 
     kind: TuningSettings for a search, which also writes tuning.json.
-    Raises SettingsError for an unknown, mistyped or out-of-range setting and DatasetError for a data set that is not
-    there or is of no known form. A relative data set path is taken from the working directory.
+    Raises SettingsError for an unknown, mistyped or out-of-range setting and for a path outside of FER_DATA_ROOTS, and
+    DatasetError for a data set that is not there or is of no known form. A relative data set path is taken from the
+    working directory.
     """
     run_dir = RunDirectory.for_run_id(run_id)
     with run_dir.attempt("start_run"):
@@ -40,9 +43,14 @@ def _model(setting: str, name: str) -> str:
     if name in WEIGHTS_BY_NAME:
         return name
     path = Path(name).absolute()
-    if not model_file(path).is_file():
+    try:
+        check_allowed(setting, model_file(path))
+        is_there = model_file(path).is_file()
+    except OSError as error:
+        raise SettingsError(f"Setting {setting!r} is {shown(name)}: {error.strerror}.") from error
+    if not is_there:
         raise SettingsError(
-            f"Setting {setting!r} is {name!r}: there is no {model_file(path)}. "
+            f"Setting {setting!r} is {shown(name)}: there is no {model_file(path)}. "
             f"Allowed: {', '.join(WEIGHTS_BY_NAME)}, a run's folder that has a model, or a .keras file."
         )
     return str(path)

@@ -7,7 +7,6 @@ MLflow is the server at MLFLOW_TRACKING_URI or, without one, a SQLite file and a
 import hashlib
 import logging
 import os
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from fer_tasks.lineage import Lineage
 from fer_tasks.report_page import Verdict
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.training_history import History
+from fer_tasks.visible_text import without_password
 
 _log = logging.getLogger(__name__)
 
@@ -86,11 +86,6 @@ def log_outcome(run_dir: RunDirectory, verdict: Verdict) -> None:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the registry embedded in `home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _embedded_uri()
-
-
-def without_password(uri: str) -> str:
-    """The address as a report may show it."""
-    return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 def home() -> Path:

@@ -50,6 +50,7 @@ class TrainingSettings:
         "`none`: from scratch. `pretrained`: those that come with the project. `champion`: of the registered model. "
         "Or the path of a run's folder or a .keras file.",
         minLength=1,
+        maxLength=4096,
     )
     frozen_stages: int = setting(
         0,
@@ -102,6 +103,7 @@ class TrainingSettings:
         "Knowledge distillation: trained models of the same network, of any width, whose mean answer to each changed "
         "face is learned beside its label. Run folders or .keras files, `pretrained`, `champion`, separated by commas.",
         minLength=1,
+        maxLength=4096,
     )
     teacher_share: float = setting(
         0.8,

@@ -54,10 +54,10 @@ def main() -> int:
 def _json_object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text or "{}")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"CONF is no JSON ({error}): {text!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"CONF is no JSON ({error}): {text[:300]!r}") from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f'CONF is {text}; expected an object such as {{"epochs": 3}}')
+        raise argparse.ArgumentTypeError(f'CONF is {text[:300]}; expected an object such as {{"epochs": 3}}')
     return value
 
 

@@ -174,6 +174,12 @@ def test_a_constant_image_measures_exactly_zero():
     assert (measured.mean[0], measured.standard_deviation[0], measured.sharpness[0]) == (77.0, 0.0, 0.0)
 
 
+def test_numbers_with_thousands_of_zeros_are_read():
+    """Python itself reads no number of more than 4,300 digits."""
+    [pixels] = parse_pixels([b"0" * 5000 + b"7\t" + b"0" * 5000])
+    assert pixels.tolist() == [7, 0]
+
+
 def test_pixel_texts_of_every_length_and_spacing():
     texts = [b"0 1 255", b"7 8 9", b" 12  13 ", b"007", b"5 " * 2400, b"1 2 3"]
     parsed = [values.tolist() for values in parse_pixels(texts)]
