@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 import uvicorn
 
@@ -20,7 +21,8 @@ def main() -> int:
         return 2
     print(f"The page and the API are at http://{limits.host}:{limits.port}; Ctrl-C ends the service.", flush=True)
     server = uvicorn.Server(server_config(Engine.of(limits)))
-    server.run()
+    with suppress(KeyboardInterrupt):
+        server.run()
     return 0 if server.started else 1
 
 

@@ -54,7 +54,7 @@ async def predict(picture: PictureFile, engine: HasEngine, response: Response, d
 
 @router.post("/predict/batch", summary="Faces and emotions of several pictures", responses=_JSON)
 async def predict_batch(
-    pictures: Annotated[list[UploadFile], File(description="As for /v1/predict.")],
+    pictures: Annotated[list[UploadFile], File(description="As for /v1/predict.", min_length=1)],
     engine: HasEngine,
     response: Response,
     detect: HowToDetect = "auto",

@@ -17,22 +17,25 @@ MULTIPART = b"multipart/form-data"
 FORM_BYTES = 64 * 1024
 """What the form around the pictures may take beside them."""
 
+_MAX_MB = {"/v1/predict": "max_upload_mb", "/v1/predict/batch": "max_batch_mb", "/v1/explain": "max_upload_mb"}
+"""The routes that take a body, and the setting that bounds it. No other route reads one."""
+
 _LINGER_SECONDS = 1.0
 
 
 class UploadGuard:
-    """ASGI: gives each POST a place, or refuses it with 408, 413, 415 or 429."""
+    """ASGI: gives each upload a place, or refuses it with 408, 413, 415 or 429."""
 
     def __init__(self, app: Any, limits: ServiceLimits, slots: Slots) -> None:
         self._app, self._limits, self._slots = app, limits, slots
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in _MAX_MB:
             await self._app(scope, receive, send)
             return
         limits = self._limits
-        max_bytes = (limits.max_batch_mb if scope["path"].endswith("/batch") else limits.max_upload_mb) * 1_000_000
-        body = _Body(receive, send, max_bytes=max_bytes + FORM_BYTES, seconds=limits.timeout_seconds)
+        max_bytes = getattr(limits, _MAX_MB[scope["path"]]) * 1_000_000 + FORM_BYTES
+        body = _Body(receive, send, max_bytes=max_bytes, seconds=limits.timeout_seconds)
         try:
             body.check_headers(dict(scope["headers"]))
             with self._slots.place():

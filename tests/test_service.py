@@ -159,6 +159,7 @@ def test_what_cannot_be_answered_is_refused_in_words(service, path, files, statu
         ("POST", "/v1/predict", b"--x--", "multipart/form-data", 400, "bad_request"),
         ("POST", "/v1/predict", TEXT_FIELD, FORM, 422, "invalid_request"),
         ("GET", "/v1/predict", b"", "", 405, "method_not_allowed"),
+        ("POST", "/healthz", b"", "", 405, "method_not_allowed"),
         ("GET", "/v1/nothing", b"", "", 404, "not_found"),
     ],
 )  # fmt: skip
