@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from drawn_scene import scene
 from finished_run import finish
 from running_service import flat, png, serving
-from test_browser import CHROMIUM, FLAGS, find, picture, wait_for
+from test_browser import CHROMIUM, FLAGS, find, picture
+from test_browser import wait_for as wait_for_up_to
 
 from fer_tasks import registry
 from fer_tasks.run_directory import RunDirectory
@@ -19,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 AXE = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
 NARROW = 400
+wait_for = partial(wait_for_up_to, seconds=240)  # an explanation takes the processor that others may want, too
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,8 @@ async function show(picture) {
     const image = await loaded(picture);
     signal.throwIfAborted();
     sent = picture;
-    part("picture").alt = `The picture, with ${counted(found.faces.length)}`;
+    replacePicture(image);
+    image.alt = `The picture, with ${counted(found.faces.length)}`;
     part("faces").replaceChildren(...found.faces.map((face, number) => card(face, number, image, signal)));
     part("result-title").textContent = title(found);
     part("result").hidden = false;
@@ -95,10 +96,17 @@ async function show(picture) {
 }
 
 function loaded(picture) {
-  const image = part("picture");
-  URL.revokeObjectURL(image.src);
+  const image = new Image();
+  image.id = "picture";
   image.src = URL.createObjectURL(picture);
   return image.decode().then(() => image);
+}
+
+function replacePicture(image) {
+  const former = part("picture");
+  if (former) URL.revokeObjectURL(former.src);
+  former?.remove();
+  part("scene").prepend(image);
 }
 
 const counted = (number) => (number === 1 ? "one face" : `${number || "no"} faces`);
@@ -176,7 +184,8 @@ async function explain(made, button, number, signal) {
   try {
     const answer = await ask(`v1/explain?face=${number}`, sent, signal);
     const figure = made.querySelector(".map");
-    const picture = figure.querySelector("img");
+    const picture = figure.querySelector("img") ?? figure.insertBefore(new Image(768, 384), figure.firstChild);
+    URL.revokeObjectURL(picture.src);
     picture.src = URL.createObjectURL(await answer.blob());
     await picture.decode();
     const told = mapText(answer.headers);
