@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 if TYPE_CHECKING:
     from service.answers import ModelDescription
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -43,7 +44,7 @@ class Meters:
 
 
 class Measured:
-    """ASGI: counts and times every request. Addresses that do not exist share one label: they are without number."""
+    """ASGI: counts and times every request. Unknown addresses share a label: they are without number."""
 
     def __init__(self, app: Any, meters: Meters) -> None:
         self._app, self._meters = app, meters
@@ -64,5 +65,6 @@ class Measured:
             await self._app(scope, receive, noted)
         finally:
             path = getattr(scope.get("route"), "path", "other")
-            self._meters.requests.labels(path, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._meters.requests.labels(path, method, status).inc()
             self._meters.seconds.labels(path).observe(time.monotonic() - start)

@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 
-from fer_tasks.errors import PipelineError
 from fer_tasks.registry import Champion, find_champion
 from fer_tasks.tracking import without_password
 from service.limits import ServiceLimits
@@ -67,7 +66,7 @@ class ModelWatch:
     def _exchange(self, champion: Champion | None, identity: Identity) -> None:
         try:
             served = load_pretrained(self._name) if champion is None else load_champion(champion)
-        except (PipelineError, OSError, ValueError) as error:
+        except Exception as error:  # of a file from elsewhere, for which Keras and TensorFlow raise nearly anything
             self._failed = (identity, time.monotonic())
             told = "The pretrained model" if champion is None else f"Version {champion.version} of {self._name}"
             self._tell(f"{told} cannot serve: {error}")

@@ -96,3 +96,14 @@ def scan_bomb(num_scans):
     data = file.getvalue()
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * num_scans + data[-2:]
+
+
+def webp_bomb():
+    """An animated WebP of two tiny frames that claims the largest size there is."""
+    file = io.BytesIO()
+    frame = Image.new("RGB", (16, 16), "red")
+    frame.save(file, "WEBP", save_all=True, append_images=[Image.new("RGB", (16, 16), "blue")])
+    data = bytearray(file.getvalue())
+    size = data.index(b"VP8X") + 12
+    data[size : size + 6] = (16_383).to_bytes(3, "little") * 2
+    return bytes(data)

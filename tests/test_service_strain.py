@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from finished_run import finish
-from running_service import bomb, flat, png, scan_bomb
+from running_service import bomb, flat, png, scan_bomb, webp_bomb
 from served_process import served
 
 from fer_tasks import registry
@@ -84,6 +84,7 @@ def test_200_mb_are_refused_without_being_kept(service, greatest_memory):
     ("make", "status"),
     [
         (lambda: bomb(30_000), 413),
+        (webp_bomb, 413),
         (lambda: scan_bomb(30_000), 422),
         (lambda: flat(2000)[:-1000], 422),
         (lambda: NOISE, 415),
@@ -91,7 +92,7 @@ def test_200_mb_are_refused_without_being_kept(service, greatest_memory):
         (lambda: b"\xff\xd8\xff\xe0" + NOISE, 422),
         (lambda: b"GIF89a\x40\x00\x40\x00\x00\x00\x00" + NOISE, 413),
     ],
-    ids=["bomb", "scans", "truncated", "noise", "noise in PNG", "noise in JPEG", "noise in GIF"],
+    ids=["bomb", "WebP bomb", "scans", "truncated", "noise", "noise in PNG", "noise in JPEG", "noise in GIF"],
 )
 def test_what_is_no_picture_is_refused_without_much_memory(service, greatest_memory, make, status):
     content = make()
