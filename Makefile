@@ -21,7 +21,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 
 export KEEP
 
-.PHONY: help install run tune ui up down compose-test champion rollback clean-runs test test-all fuzz check format lock bench clean
+.PHONY: help install run tune ui serve up down compose-test champion rollback clean-runs test test-all fuzz check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ tune: $(INSTALLED) ## search for better settings; CONF='{"num_trials": 30}' over
 
 ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
 	@$(BIN)/python -m launcher.ui
+
+serve: $(INSTALLED) ## the champion as a service with a page, on http://127.0.0.1:8090
+	@$(BIN)/python -m service
 
 up: ## the pipeline in containers; prints address and login (needs Docker with Compose 1.29 or 2)
 	@$(PYTHON) -m launcher.stack up

@@ -121,7 +121,7 @@ def faces_prepared_by(settings: RunSettings, run_dir: RunDirectory, faces: Faces
 
 def as_the_champion_sees(run_dir: RunDirectory, faces: Faces, records: Mapping[str, Any]) -> NDArray[np.float32]:
     """The test faces with the filters of its own run: float32 (n, 48, 48, 1). records: `Champion.load_records()`."""
-    return _its_faces(run_dir, faces, run_dir.load_settings(), _recorded_settings(records))[0]
+    return _its_faces(run_dir, faces, run_dir.load_settings(), recorded_settings(records))[0]
 
 
 def _compare(
@@ -141,7 +141,7 @@ def _compare(
         return {"outcome": "not comparable", "notes": (f"It cannot be loaded: {error}",)}
     if obstacle := _obstacle(model, emotions):
         return {"outcome": "not comparable", "notes": (obstacle,)}
-    pixels, notes = _its_faces(run_dir, faces, settings, _recorded_settings(records))
+    pixels, notes = _its_faces(run_dir, faces, settings, recorded_settings(records))
     number_of = np.array([EMOTIONS.index(emotion) for emotion in emotions])
     views = predict_views(model, pixels, tta=settings.test_time_augmentation)
     guesses = number_of[views.mean(axis=0).argmax(axis=1)]
@@ -173,7 +173,7 @@ def recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(row["emotion"] for row in rows)
 
 
-def _recorded_settings(records: Mapping[str, Any]) -> RunSettings | None:
+def recorded_settings(records: Mapping[str, Any]) -> RunSettings | None:
     """None where they are not on record, or are no settings of this version of the program."""
     try:
         return RunSettings.from_params(records["settings"])

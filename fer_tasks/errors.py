@@ -2,7 +2,9 @@
 
 PipelineError            a verdict or bad input: final, never retried
 ├── SettingsError        a setting is unknown, of the wrong type, or out of range
-├── DatasetError         the data set cannot be read as one
+├── DatasetError         the data set, or an image, cannot be read as one
+│   ├── ImageFormatError    the bytes are no image of a format that is read
+│   └── ImageTooLargeError  the image has more pixels than allowed
 ├── DataQualityError     the data set was read and refused
 ├── TrainingError        training cannot start or go on with these settings and data
 ├── RegistryError        the model registry refused or contradicts the run
@@ -22,7 +24,15 @@ class SettingsError(PipelineError):
 
 
 class DatasetError(PipelineError):
-    """The data set cannot be read as one."""
+    """The data set, or an image, cannot be read as one."""
+
+
+class ImageFormatError(DatasetError):
+    """The bytes are no image of a format that is read."""
+
+
+class ImageTooLargeError(DatasetError):
+    """The image has more pixels than allowed."""
 
 
 class DataQualityError(PipelineError):

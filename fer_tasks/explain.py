@@ -71,7 +71,7 @@ def explain_file(
         settings = replace(settings, lime_regions=regions)
     decoded = decode(read_picture(image), max_megapixels=settings.max_image_megapixels)
     face = prepare_face(decoded.pixels, settings)
-    surrogate, around = _explain(face, _network(model, settings), settings, emotion)
+    surrogate, around = explain_face(face, network_for(model, settings), settings, emotion)
     return surrogate, around, region_names(around.segments, settings)
 
 
@@ -80,22 +80,24 @@ def explained(
 ) -> Iterator[Prediction]:
     """The predictions as they come, a picture of each face's explanation in the folder: `<name>-face<number>.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    network = _network(model, settings)
+    network = network_for(model, settings)
     names = UniqueNames(folder)
     for item in predictions:
         if item.pixels is not None:
-            surrogate, around = _explain(item.pixels, network, settings)
+            surrogate, around = explain_face(item.pixels, network, settings)
             write_png(draw(around, surrogate), names.path(f"{item.path.stem}-face{item.face}"))
         yield item
 
 
-def _network(model: Any, settings: RunSettings) -> ExplainedNetwork:
+def network_for(model: Any, settings: RunSettings) -> ExplainedNetwork:
+    """In the precision that the model's run asks for."""
     return ExplainedNetwork(model, precision=choose_precision(settings.precision))
 
 
-def _explain(
+def explain_face(
     face: NDArray[np.float32], network: ExplainedNetwork, settings: RunSettings, emotion: str | None = None
 ) -> tuple[Surrogate, Neighbourhood]:
+    """face: float32 (48, 48) in [0, 1], prepared by the settings. emotion: of EMOTIONS; None for the predicted one."""
     around = Neighbourhood.of(face, network, settings)
     whole = around.ask(np.ones((1, around.num_regions), np.int64))[0]
     label = int(whole.argmax()) if emotion is None else EMOTIONS.index(emotion)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fer_tasks.errors import DatasetError
+from fer_tasks.errors import DatasetError, ImageFormatError, ImageTooLargeError
 
 Pixels = npt.NDArray[np.uint8]
 _Decoded = TypeVar("_Decoded")
@@ -46,7 +46,8 @@ class Measurements:
 def decode(data: bytes, *, max_megapixels: int) -> DecodedImage:
     """Decode a JPEG, PNG, BMP, WebP or GIF (its first frame) of any colour mode; alpha is laid over white.
 
-    A larger image is refused from its header. Raises DatasetError with the reason in one line, for whatever bytes.
+    A larger image is refused from its header. Raises DatasetError with the reason in one line, for whatever bytes:
+    ImageTooLargeError, or ImageFormatError for no image of these formats.
     """
     return _decode(data, max_megapixels, lambda image: DecodedImage(_to_gray(image), _num_channels(image)))
 
@@ -67,7 +68,7 @@ def _decode(data: bytes, max_megapixels: int, convert: Callable[[Image.Image], _
             if not width * height:
                 raise DatasetError(f"the image has no pixels: it is {width}x{height}")
             if width * height > max_megapixels * 1_000_000:
-                raise DatasetError(
+                raise ImageTooLargeError(
                     f"the image is {width}x{height}, {width * height / 1e6:.1f} megapixels; allowed: {max_megapixels}"
                 )
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
@@ -76,7 +77,9 @@ def _decode(data: bytes, max_megapixels: int, convert: Callable[[Image.Image], _
     except DatasetError:
         raise
     except UnidentifiedImageError as error:
-        raise DatasetError(f"the file is no JPEG, PNG, BMP, WebP or GIF image; it begins with {data[:8]!r}") from error
+        raise ImageFormatError(
+            f"the file is no JPEG, PNG, BMP, WebP or GIF image; it begins with {data[:8]!r}"
+        ) from error
     except Exception as error:  # Pillow's decoders raise nearly anything at damaged bytes
         raise DatasetError(f"the image is damaged: {_words(error)}") from error
 

@@ -85,6 +85,15 @@ def predict_files(
             yield from _predict_batch(rows, model, tta=tta)
 
 
+def prepared_faces(
+    pixels: NDArray[np.uint8], boxes: Iterable[FoundFace] | None, settings: RunSettings
+) -> list[tuple[FoundFace | None, NDArray[np.float32]]]:
+    """Each face with its box, float32 (48, 48) in [0, 1]. boxes: what a Finder says of the grey pixels."""
+    if boxes is None:
+        return [(None, prepare_face(pixels, settings))]
+    return [(box, prepare_face(crop_face(pixels, box), settings)) for box in boxes]
+
+
 def load_model_folder(folder: Path) -> tuple[Any, RunSettings]:
     """Model and settings of a run's folder, or of the pretrained one.
 
@@ -172,11 +181,8 @@ def _read(file: Path, settings: RunSettings, find: Finder) -> list[_Row]:
         return [(file, None, str(error))]
     except OSError as error:
         return [(file, None, error.strerror or str(error))]
-    boxes = find(pixels)
-    if boxes is None:
-        return [(file, None, prepare_face(pixels, settings))]
-    found = [(file, box, prepare_face(crop_face(pixels, box), settings)) for box in boxes]
-    return [*found] or [(file, None, NO_FACE)]
+    faces = prepared_faces(pixels, find(pixels), settings)
+    return [(file, box, face) for box, face in faces] or [(file, None, NO_FACE)]
 
 
 def _predict_batch(rows: list[_Row], model: Any, *, tta: bool) -> Iterator[Prediction]:

@@ -14,11 +14,14 @@ import pytest
 
 from fer_tasks.settings import RunSettings, markdown_table
 from fer_tasks.tuning_settings import TuningSettings
+from service.limits import ServiceLimits
 
 PROJECT = Path(__file__).resolve().parent.parent
 FER_TASKS = sorted((PROJECT / "fer_tasks").glob("*.py"))
 SPARK_JOBS = sorted((PROJECT / "spark_jobs").glob("*.py"))
 PLUGINS = sorted((PROJECT / "plugins").glob("*.py"))
+SERVICE = sorted((PROJECT / "service").glob("*.py"))
+WEB = {"fastapi", "starlette", "uvicorn", "prometheus_client"}
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -33,8 +36,16 @@ def imported_modules(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", [*FER_TASKS, *SPARK_JOBS], ids=lambda path: path.name)
 def test_imports_point_one_way(path):
-    forbidden = {"airflow", "dags", "plugins", "launcher"} | ({"spark_jobs"} if path in FER_TASKS else set())
+    forbidden = {"airflow", "dags", "plugins", "launcher", "service", *WEB} | (
+        {"spark_jobs"} if path in FER_TASKS else set()
+    )
     assert not imported_modules(path) & forbidden
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=lambda path: path.name)
+def test_the_service_imports_the_steps_and_what_a_server_is_made_of(path):
+    allowed = {"fer_tasks", "service", "pydantic", "numpy", "cv2", *WEB}
+    assert imported_modules(path) <= allowed | sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
@@ -125,8 +136,12 @@ def test_every_chosen_requirement_is_pinned_and_has_its_reason():
 
 @pytest.mark.parametrize(
     ("form_fields", "module"),
-    [(RunSettings.form_fields(), "settings"), (TuningSettings.study_fields(), "tuning_settings")],
+    [
+        (RunSettings.form_fields(), "fer_tasks.settings"),
+        (TuningSettings.study_fields(), "fer_tasks.tuning_settings"),
+        (ServiceLimits.form_fields(), "service.limits"),
+    ],
 )
 def test_the_readme_holds_the_tables_of_settings(form_fields, module):
     readme = (PROJECT / "README.md").read_text()
-    assert markdown_table(form_fields) in readme, f"renew it with python -m fer_tasks.{module}"
+    assert markdown_table(form_fields) in readme, f"renew it with python -m {module}"

