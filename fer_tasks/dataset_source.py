@@ -5,7 +5,7 @@ Looking is cheap (existence, kind, header, names), so that start_run can refuse 
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -76,7 +76,7 @@ def open_dataset(location: str) -> DatasetSource:
     Raises DatasetError when it is missing, unreadable, of no known form, empty or unsafe.
     """
     try:
-        path = _existing_path(location)
+        path = existing_path(location)
         if path.is_dir():
             return _open_folder(path)
         with path.open("rb") as file:
@@ -106,7 +106,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _existing_path(location: str) -> Path:
+def existing_path(location: str, expected: str = _EXPECTED) -> Path:
+    """Absolute, of a file or a folder. expected: what should be there, in words.
+
+    Raises DatasetError for anything else.
+    """
     if not location.strip():
         raise DatasetError("The data set's path is empty; give a path, or `sample`.")
     if "\0" in location:
@@ -115,9 +119,9 @@ def _existing_path(location: str) -> Path:
         raise DatasetError(f"The data set's path {location!r} is not valid UTF-8; rename it.")
     path = Path(os.path.expanduser(location)).absolute()  # noqa: PTH111 - Path's own raises for `~nobody`
     if not path.exists():
-        raise DatasetError(f"There is no data set at {str(path)!r}{_nearest(path)}; {_EXPECTED}. Correct the path.")
+        raise DatasetError(f"There is no data set at {str(path)!r}{_nearest(path)}; {expected}. Correct the path.")
     if not path.is_dir() and not path.is_file():
-        raise DatasetError(f"The data set {str(path)!r} is neither a file nor a folder; {_EXPECTED}.")
+        raise DatasetError(f"The data set {str(path)!r} is neither a file nor a folder; {expected}.")
     return path
 
 
@@ -129,7 +133,7 @@ def _nearest(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> DatasetSource:
-    names = sorted(_walk(path))
+    names = sorted(walk(path))
     members, top_folders, ignored = _find_images(names)
     if not members:
         tables = [name for name in names if name.lower().endswith((".csv", ".zip"))]
@@ -141,7 +145,7 @@ def _open_folder(path: Path) -> DatasetSource:
     return DatasetSource(path, "folder", members, top_folders, ignored=ignored)
 
 
-def _walk(folder: Path) -> Iterable[str]:
+def walk(folder: Path) -> Iterator[str]:
     """Relative path of every file below; links are followed, each folder once."""
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
@@ -184,7 +188,7 @@ def _open_zip(path: Path) -> DatasetSource:
 
 def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
     """(images, number of folders above train/ and test/, ignored files) of sorted names; no images without a split."""
-    images = {name: PurePosixPath(name).parts for name in names if _is_image(name)}
+    images = {name: PurePosixPath(name).parts for name in names if is_image(name)}
     top_folders = 0
     while len(tops := {parts[top_folders] for parts in images.values() if len(parts) >= top_folders + 3}) == 1:
         if min(tops).lower() in SPLIT_FOLDERS:
@@ -196,7 +200,8 @@ def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...
     return tuple(n for n in names if n in inside), top_folders, tuple(n for n in names if n not in inside)
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """By its suffix; what is hidden, or macOS's shadow of a file, is none."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 

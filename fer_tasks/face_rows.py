@@ -55,7 +55,7 @@ def image_rows(source: DatasetSource, positions: Iterable[int], *, max_megapixel
             usage_text, label_text = map(printable, source.describe(member))
             data = b""
             try:
-                data = dataset_archive.read_member(archive, member) if archive else _read_file(source.path / member)
+                data = dataset_archive.read_member(archive, member) if archive else read_file(source.path / member)
                 image = decode(data, max_megapixels=max_megapixels)
                 yield FaceRow(position, printable(member), usage_text, label_text, image)
             except DatasetError as error:
@@ -70,9 +70,9 @@ def csv_rows(path: Path, columns: CsvColumns, chunk: Chunk) -> Iterator[FaceRow]
         while left > 0 and (block := file.read(min(left, 2**20))):
             left -= len(block)
             *lines, rest = (rest + block).split(b"\n")
-            yield from _rows_of_lines(lines, number, path.name, columns)
+            yield from rows_of_lines(enumerate(lines, number), path.name, columns)
             number += len(lines)
-        yield from _rows_of_lines([rest], number, path.name, columns)
+        yield from rows_of_lines([(number, rest)], path.name, columns)
 
 
 def batches(rows: Iterable[FaceRow]) -> Iterator[pa.RecordBatch]:
@@ -89,7 +89,8 @@ def batches(rows: Iterable[FaceRow]) -> Iterator[pa.RecordBatch]:
         yield _to_batch(waiting)
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """An image file's bytes. Raises DatasetError with the reason in one line."""
     try:
         if not path.is_file():
             raise DatasetError("the file is missing or a broken link, or no regular file")
@@ -100,9 +101,9 @@ def _read_file(path: Path) -> bytes:
         raise DatasetError("the file cannot be read: permission denied") from error
 
 
-def _rows_of_lines(lines: list[bytes], number: int, file_name: str, columns: CsvColumns) -> Iterator[FaceRow]:
-    numbered = [(number + i, line.rstrip(b"\r")) for i, line in enumerate(lines)]
-    numbered = [(n, line) for n, line in numbered if line.strip()]
+def rows_of_lines(lines: Iterable[tuple[int, bytes]], file_name: str, columns: CsvColumns) -> Iterator[FaceRow]:
+    """lines: (number in the file, the header being 1, the line without LF); blank ones are left out."""
+    numbered = [(number, line.rstrip(b"\r")) for number, line in lines if line.strip()]
     fields = [_fields(line) for _, line in numbered]
     texts = [cells[columns.pixels] if len(cells) == columns.count else b"" for cells in fields]
     for (line_number, line), cells, text, pixels in zip(numbered, fields, texts, parse_pixels(texts), strict=True):
@@ -111,7 +112,7 @@ def _rows_of_lines(lines: list[bytes], number: int, file_name: str, columns: Csv
             reason = f"fields in the line: {len(cells)}; expected: {columns.count}, separated by commas"
             yield FaceRow(*place, None, None, None, reason, line)
             continue
-        described = (_text(cells[columns.usage]), _text(cells[columns.emotion]))
+        described = (_text(cells, columns.usage), _text(cells, columns.emotion))
         if isinstance(pixels, str):
             yield FaceRow(*place, *described, None, pixels, text)
         else:
@@ -128,8 +129,8 @@ def _fields(line: bytes) -> Sequence[bytes]:
         return [line]
 
 
-def _text(cell: bytes) -> str | None:
-    return cell.decode("utf-8", "backslashreplace").strip() or None
+def _text(cells: Sequence[bytes], column: int | None) -> str | None:
+    return None if column is None else cells[column].decode("utf-8", "backslashreplace").strip() or None
 
 
 def _to_face(values: Pixels) -> Pixels:
