@@ -45,6 +45,11 @@ class FaceRow(NamedTuple):
     decode_error: str | None = None
     undecoded: bytes = b""
 
+    @property
+    def image_id(self) -> str:
+        """sha256 (hex) of the pixels, row by row; of the bytes or text where nothing could be decoded."""
+        return sha256(self.image.pixels.tobytes() if self.image else self.undecoded).hexdigest()
+
 
 def image_rows(source: DatasetSource, positions: Iterable[int], *, max_megapixels: int) -> Iterator[FaceRow]:
     """Rows of the members at `positions` of an image folder or of a zip of images."""
@@ -154,14 +159,14 @@ def _to_batch(rows: list[FaceRow]) -> pa.RecordBatch:
 
 def _describe(row: FaceRow) -> dict[str, Any]:
     record = row._asdict()
-    image, undecoded = record.pop("image"), record.pop("undecoded")
+    image, _ = record.pop("image"), record.pop("undecoded")
+    record["image_id"] = row.image_id
     if image is None:
-        return {**record, "image_id": sha256(undecoded).hexdigest()}
+        return record
     height, width = image.pixels.shape
     pixels = image.pixels.tobytes()
     return {
         **record,
-        "image_id": sha256(pixels).hexdigest(),
         "height": height,
         "width": width,
         "channels": image.channels,

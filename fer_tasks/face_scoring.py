@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +109,10 @@ def refusal(row: FaceRow, min_image_side: int) -> str | None:
 
 def _described(row: FaceRow) -> dict[str, Any]:
     if row.image is None:
-        return {"image_id": sha256(row.undecoded).hexdigest()}
-    pixels = np.ascontiguousarray(row.image.pixels)
-    measured = measure(pixels[None])
+        return {"image_id": row.image_id}
+    measured = measure(row.image.pixels[None])
     values = {column: float(getattr(measured, measure_name)[0]) for column, measure_name in MEASURES.items()}
-    return {"image_id": sha256(pixels.tobytes()).hexdigest(), **values}
+    return {"image_id": row.image_id, **values}
 
 
 def _probabilities(

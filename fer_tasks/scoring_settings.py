@@ -69,7 +69,7 @@ class ScoringSettings:
         maximum=10_000,
     )
     max_refused_share: float = setting(
-        0.05,
+        0.1,
         "Checks",
         "Largest refused share",
         "Blocks the run when more than this share of the images cannot be scored.",

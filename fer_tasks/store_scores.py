@@ -2,7 +2,7 @@
 
 import logging
 
-from fer_tasks import score_checks, scoring_plan
+from fer_tasks import score_checks, scoring_plan, scoring_report
 from fer_tasks.errors import DataQualityError
 from fer_tasks.file_lock import locked
 from fer_tasks.score_store import LEDGER, known_images, replace_partition
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 def run(run_dir: ScoringDirectory) -> None:
     """Store what check_scores passed. Raises DataQualityError when it did not, or when another run was quicker."""
-    with run_dir.attempt("store_scores"):
+    with scoring_report.updated_after(run_dir), run_dir.attempt("store_scores"):
         checks = score_checks.load(run_dir)
         if not checks.passed:
             raise DataQualityError(f"These scores were refused, so they are not stored. {' '.join(checks.blocking)}")
