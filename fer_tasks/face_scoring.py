@@ -54,7 +54,9 @@ def face_scorer(
         for batch in batches:
             listed = batch.to_pylist()
             rows = read_images(source, listed, max_megapixels=settings.max_image_megapixels)
-            yield score_batch([row["file_version"] for row in listed], rows, network, model, settings)
+            answered = score_batch(rows, network, model, settings)
+            versions = pa.array([row["file_version"] for row in listed], pa.string())
+            yield answered.append_column("file_version", versions).select(ANSWERS.names)
 
     return score
 
@@ -71,14 +73,13 @@ def network_of_worker(model_file: str, precision: str) -> Any:
     return inference_network(load_model(Path(model_file)), choose_precision(precision))
 
 
-def score_batch(
-    versions: Sequence[str], rows: Iterable[FaceRow], network: Any, model: ScoredModel, settings: ScoringSettings
-) -> pa.RecordBatch:
-    """A batch of ANSWERS. Each image is reduced to a face as it is read, so that one large image is held at a time."""
+def score_batch(rows: Iterable[FaceRow], network: Any, model: ScoredModel, settings: ScoringSettings) -> pa.RecordBatch:
+    """Columns of ANSWERS without file_version. Each image is reduced to a face as it is read, so that one large image
+    is held at a time."""
     answers: list[dict[str, Any]] = []
     faces: list[NDArray[np.float32]] = []
-    for row, version in zip(rows, versions, strict=True):
-        answer = {"path": row.source, "position": row.position, "file_version": version, **_described(row)}
+    for row in rows:
+        answer = {"path": row.source, "position": row.position, **_described(row)}
         answer["reason"] = refusal(row, settings.min_image_side)
         if answer["reason"] is None and row.image is not None:
             faces.append(prepare_face(row.image.pixels, model.filters))
@@ -89,7 +90,7 @@ def score_batch(
             answer |= _scores(next(probabilities))
         else:
             answer |= dict.fromkeys(MEASURES)
-    return pa.RecordBatch.from_pylist(answers, schema=ANSWERS)
+    return pa.RecordBatch.from_pylist(answers, schema=ANSWERS.remove(ANSWERS.get_field_index("file_version")))
 
 
 def refusal(row: FaceRow, min_image_side: int) -> str | None:
@@ -98,7 +99,7 @@ def refusal(row: FaceRow, min_image_side: int) -> str | None:
         return " ".join((row.decode_error or "").split())[:300]
     pixels = row.image.pixels
     height, width = pixels.shape
-    if height == 1:
+    if height == 1 and width > 1:  # a line of a CSV: see face_rows
         return f"expected {NUM_PIXELS} pixels ({IMAGE_SIDE}x{IMAGE_SIDE}), got {width}"
     if min(height, width) < min_image_side:
         return f"{width}x{height} pixels, smallest side allowed: {min_image_side}"

@@ -43,10 +43,10 @@ class DriftSection:
 
 @dataclass(frozen=True)
 class PlanSection:
-    """What was found, and which model scores. counts, model: (what, in words). ignored: a sentence, or empty."""
+    """What was found, and which model scores. counts, model: (what, in words). told: where it was found, a sentence."""
 
     counts: tuple[tuple[str, str], ...]
-    ignored: str
+    told: str
     model: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
@@ -91,7 +91,7 @@ class ScoringPage:
 
 def plan_section(plan: ScoringPlan, checks: ScoreChecks | None) -> PlanSection:
     """checks: None before there are any."""
-    return PlanSection(_count_facts(plan, checks), _ignored(plan), _model_facts(plan), plan.model.notes)
+    return PlanSection(_count_facts(plan, checks), _source_told(plan), _model_facts(plan), plan.model.notes)
 
 
 def scores_section(plan: ScoringPlan, checks: ScoreChecks) -> ScoresSection:
@@ -112,16 +112,16 @@ def _count_facts(plan: ScoringPlan, checks: ScoreChecks | None) -> tuple[tuple[s
         ("New", plan.num_planned),
         *((("Scored", checks.num_scored), ("Refused", checks.num_refused)) if checks else ()),
     ]
-    source = "drawn by the program" if plan.is_sample else clipped(str(plan.source.path))
-    return (*((name, grouped(count)) for name, count in counts), ("From", source))
+    return tuple((name, grouped(count)) for name, count in counts)
 
 
-def _ignored(plan: ScoringPlan) -> str:
+def _source_told(plan: ScoringPlan) -> str:
+    source = "Drawn by the program." if plan.is_sample else f"From {clipped(str(plan.source.path))}."
     if not plan.num_ignored:
-        return ""
+        return source
     examples = ", ".join(clipped(name) for name in plan.ignored_examples[:3])
-    are = "file is" if plan.num_ignored == 1 else "files are"
-    return f"{grouped(plan.num_ignored)} other {are} no image by the name: {examples}."
+    files = "file there is" if plan.num_ignored == 1 else "files there are"
+    return f"{source} {grouped(plan.num_ignored)} other {files} no image by the name, such as {examples}."
 
 
 def _emotion_rows(plan: ScoringPlan, checks: ScoreChecks) -> tuple[EmotionRow, ...]:
@@ -144,7 +144,9 @@ def _drift_sections(plan: ScoringPlan, checks: ScoreChecks) -> tuple[DriftSectio
         since_training = moved_told(checks.training_drift, since="the champion's run")
     return (
         _section("Since training", since_training, "Champion's run", checks.training_drift),
-        _section("Since the last batch", _batch_told(checks.former, checks.batch_drift), "Last", checks.batch_drift),
+        _section(
+            "Since the last batch", _batch_told(checks.former, checks.batch_drift), "Last batch", checks.batch_drift
+        ),
     )
 
 

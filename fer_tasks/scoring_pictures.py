@@ -1,6 +1,6 @@
 """The pictures of a scoring's page: sample faces of each emotion, the least sure ones, and refused images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer_tasks.emotions import EMOTIONS
@@ -21,24 +21,26 @@ _Row = Mapping[str, Any]
 
 def face_galleries(run_dir: ScoringDirectory, source: ImageSource) -> tuple[Gallery, ...]:
     """The faces that the champion was surest of, for each emotion, then those that it was least sure of."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     columns = ["path", "image_id", "emotion", "confidence", "position"]
     scores = pq.read_table(run_dir.scores, columns=columns, partitioning=None).sort_by(
         [("confidence", "descending"), ("position", "ascending")]
     )
-    rows = scores.to_pylist()
-    surest = [
-        row for emotion in EMOTIONS for row in [row for row in rows if row["emotion"] == emotion][:FACES_AN_EMOTION]
-    ]
-    unsure = rows[::-1][:MAX_UNSURE]
-    pictures = _pictures(run_dir, source, [*surest, *unsure])
-
-    def told(row: _Row) -> str:
-        return f"{row['emotion']} {percent(row['confidence'])}"
-
+    of_emotion = [scores.filter(pc.field("emotion") == emotion)[:FACES_AN_EMOTION] for emotion in EMOTIONS]
+    surest = [row for table in of_emotion for row in table.to_pylist()]
+    unsure = scores[-MAX_UNSURE:].to_pylist()[::-1]
     galleries = (("The surest of each emotion", surest), ("The least sure", unsure))
-    return tuple(_gallery(title, len(shown), shown, pictures, told) for title, shown in galleries if shown)
+    return tuple(
+        Gallery(
+            title,
+            len(shown),
+            _thumbnails(run_dir, source, [(row, f"{row['emotion']} {percent(row['confidence'])}") for row in shown]),
+        )
+        for title, shown in galleries
+        if shown
+    )
 
 
 def refused_gallery(run_dir: ScoringDirectory, source: ImageSource) -> tuple[Gallery, ...]:
@@ -46,54 +48,39 @@ def refused_gallery(run_dir: ScoringDirectory, source: ImageSource) -> tuple[Gal
     import pyarrow.parquet as pq
 
     columns = ["path", "image_id", "reason", "position"]
-    rows = pq.read_table(run_dir.refused, columns=columns, partitioning=None).sort_by("position").to_pylist()
-    shown = rows[:MAX_REFUSED]
-    pictures = _pictures(run_dir, source, shown)
-    return (_gallery("Refused images", len(rows), shown, pictures, lambda row: row["reason"]),) if rows else ()
+    rows = pq.read_table(run_dir.refused, columns=columns, partitioning=None).sort_by("position")
+    shown = [(row, row["reason"]) for row in rows[:MAX_REFUSED].to_pylist()]
+    return (Gallery("Refused images", len(rows), _thumbnails(run_dir, source, shown)),) if shown else ()
 
 
-def _gallery(
-    title: str,
-    total: int,
-    rows: Sequence[_Row],
-    pictures: Mapping[int, tuple[str | None, str]],
-    told: Callable[[_Row], str],
-) -> Gallery:
-    return Gallery(
-        title,
-        total,
-        tuple(
-            Thumbnail(
-                picture=pictures[row["position"]][0],
-                size=pictures[row["position"]][1],
-                lines=(clipped(row["path"]),),
-                reason=clipped(told(row)),
-            )
-            for row in rows
-        ),
-    )
-
-
-def _pictures(
-    run_dir: ScoringDirectory, source: ImageSource, rows: Sequence[_Row]
-) -> dict[int, tuple[str | None, str]]:
-    """{position: (picture or None, its size in words)}, read again; none of an image that is another one by now."""
+def _thumbnails(
+    run_dir: ScoringDirectory, source: ImageSource, told: Sequence[tuple[_Row, str]]
+) -> tuple[Thumbnail, ...]:
+    """told: rows with what is said of each. Images are read again; one that is another by now has no picture."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    wanted = {row["position"]: row["image_id"] for row in rows}
-    kept = pc.field("position").isin(pa.array(list(wanted), pa.int64()))
+    image_ids = {row["position"]: row["image_id"] for row, _ in told}
+    kept = pc.field("position").isin(pa.array(list(image_ids), pa.int64()))
     listed = pq.read_table(run_dir.plan, filters=kept).to_pylist()
     limit = ScoringSettings.load(run_dir).max_image_megapixels
-    pictures = {row.position: _picture(row, wanted) for row in read_images(source, listed, max_megapixels=limit)}
-    return {position: pictures.get(position, (None, "not planned")) for position in wanted}
+    pictures = {row.position: _picture(row, image_ids) for row in read_images(source, listed, max_megapixels=limit)}
+    return tuple(
+        Thumbnail(
+            *pictures[row["position"]],
+            lines=(clipped(row["path"].removeprefix(f"{source.path}/")),),
+            reason=clipped(reason),
+        )
+        for row, reason in told
+    )
 
 
-def _picture(row: FaceRow, wanted: Mapping[int, str]) -> tuple[str | None, str]:
+def _picture(row: FaceRow, image_ids: Mapping[int, str]) -> tuple[str | None, str]:
+    """(picture or None, its size in words)."""
     if row.image is None:
         return None, "not decoded"
-    if row.image_id != wanted[row.position]:
+    if row.image_id != image_ids[row.position]:
         return None, "changed since it was scored"
     height, width = row.image.pixels.shape
     return thumbnail_picture(row.image.pixels.tobytes(), height, width), f"{width} x {height}"
