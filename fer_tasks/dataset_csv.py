@@ -49,7 +49,9 @@ def read_columns(path: Path, wanted: Sequence[str] = COLUMNS) -> CsvColumns:
 def parse_header(start: bytes, name: str, wanted: Sequence[str] = COLUMNS) -> CsvColumns:
     """Columns from the first HEADER_BYTES of the CSV called `name`. Blanks, case, order and a BOM do not matter."""
     if not start.strip():
-        raise DatasetError(f"The CSV {name!r} is empty; expected the header {_told(wanted, ',')} and a line a face.")
+        raise DatasetError(
+            f"The CSV {name!r} is empty; expected the header {','.join(_spelled(wanted))} and a line a face."
+        )
     if start.startswith(_WIDE_BOMS):
         raise DatasetError(f"The CSV {name!r} is in UTF-16; save it as UTF-8.")
     line, _, rest = start.removeprefix(_BOM).partition(b"\n")
@@ -75,15 +77,20 @@ def _find_columns(header: str, name: str, wanted: Sequence[str]) -> CsvColumns:
     if problems:
         shown = header if len(header) <= 80 else header[:80] + "..."
         raise DatasetError(
-            f"The CSV {name!r} begins with {shown!r}: {', '.join(problems)}. Expected a first line with the columns "
-            f"{_told(wanted, ', ')}, separated by commas; correct the header."
+            f"The CSV {name!r} begins with {shown!r}: {', '.join(problems)}. "
+            f"Expected a first line with the {_told(wanted)}, separated by commas; correct the header."
         )
     emotion, usage = (found.index(column) if column in found else None for column in ("emotion", "usage"))
     return CsvColumns(emotion, found.index("pixels"), usage, len(found))
 
 
-def _told(columns: Sequence[str], comma: str) -> str:
-    return comma.join("Usage" if column == "usage" else column for column in columns)
+def _spelled(columns: Sequence[str]) -> list[str]:
+    return ["Usage" if column == "usage" else column for column in columns]
+
+
+def _told(columns: Sequence[str]) -> str:
+    *names, last = _spelled(columns)
+    return f"columns {', '.join(names)} and {last}" if names else f"column {last}"
 
 
 def cut(path: Path, *, chunk_bytes: int) -> list[Chunk]:
