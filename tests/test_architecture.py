@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_tasks.scoring_settings import ScoringSettings
 from fer_tasks.settings import RunSettings, markdown_table
 from fer_tasks.tuning_settings import TuningSettings
 
@@ -77,6 +78,7 @@ def test_what_the_dag_processor_imports_stays_light():
         "import sys\n"
         "import fer_tasks.tuning_settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
         "import fer_tasks.ingestion, fer_tasks.preprocessing, fer_tasks.reuse, fer_tasks.notification\n"
+        "import fer_tasks.scoring_settings, fer_tasks.scoring_directory\n"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -125,7 +127,11 @@ def test_every_chosen_requirement_is_pinned_and_has_its_reason():
 
 @pytest.mark.parametrize(
     ("form_fields", "module"),
-    [(RunSettings.form_fields(), "settings"), (TuningSettings.study_fields(), "tuning_settings")],
+    [
+        (RunSettings.form_fields(), "settings"),
+        (TuningSettings.study_fields(), "tuning_settings"),
+        (ScoringSettings.form_fields(), "scoring_settings"),
+    ],
 )
 def test_the_readme_holds_the_tables_of_settings(form_fields, module):
     readme = (PROJECT / "README.md").read_text()
