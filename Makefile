@@ -21,7 +21,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 
 export KEEP
 
-.PHONY: help install run tune ui serve up down compose-test champion rollback clean-runs test test-all fuzz check format lock bench clean
+.PHONY: help install run tune score ui serve up down compose-test champion rollback clean-runs test test-all fuzz check format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ run: $(INSTALLED) ## train once in the foreground; CONF='{"epochs": 3}' override
 
 tune: $(INSTALLED) ## search for better settings; CONF='{"num_trials": 30}' overrides any setting
 	@$(BIN)/python -m launcher.run --dag fer_tuning --conf "$$CONF"
+
+score: $(INSTALLED) ## let the champion score new images; CONF='{"images": "/data/inbox"}' overrides any setting
+	@$(BIN)/python -m launcher.run --dag fer_scoring --conf "$$CONF"
 
 ui: $(INSTALLED) ## Airflow with its web UI on http://127.0.0.1:8080
 	@$(BIN)/python -m launcher.ui

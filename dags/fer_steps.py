@@ -84,9 +84,16 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 
-class ReusingSparkSubmit(SparkSubmitOperator):
-    """Submits the step's job, with fer_tasks for the executors, unless a former run's result stands for it, which is
-    found without starting a JVM."""
+class ShippingSparkSubmit(SparkSubmitOperator):
+    """Submits a job with fer_tasks for the executors."""
+
+    def execute(self, context: Any) -> None:
+        self.py_files = str(package_archive())
+        super().execute(context)
+
+
+class ReusingSparkSubmit(ShippingSparkSubmit):
+    """Submits the step's job unless a former run's result stands for it, which is found without starting a JVM."""
 
     def __init__(self, *, step: ReusableStep, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -98,23 +105,21 @@ class ReusingSparkSubmit(SparkSubmitOperator):
         return hook
 
     def execute(self, context: Any) -> None:
-        submit = partial(super().execute, context)
-
-        def run_job() -> None:
-            self.py_files = str(package_archive())
-            submit()
-
-        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), run_job)
+        reuse_or_run(self.step, RunDirectory.for_run_id(context["run_id"]), partial(super().execute, context))
 
 
 def spark_step(step: ReusableStep) -> ReusingSparkSubmit:
-    return ReusingSparkSubmit(
-        step=step,
-        task_id=step.name,
-        application=str(PROJECT / f"{step.module.replace('.', '/')}.py"),
-        name=f"{step.name} {{{{ run_id }}}}",
-        conn_id="spark_default",
-        conf=SPARK_CONF,
-        application_args=["--run-dir", "{{ ti.xcom_pull(task_ids='start_run') }}"],
-        execution_timeout=timedelta(hours=4),
-    )
+    return ReusingSparkSubmit(step=step, **spark_arguments(step.name, step.module))
+
+
+def spark_arguments(name: str, module: str) -> dict[str, Any]:
+    """Of a SparkSubmitOperator. module: of the job, below spark_jobs."""
+    return {
+        "task_id": name,
+        "application": str(PROJECT / f"{module.replace('.', '/')}.py"),
+        "name": f"{name} {{{{ run_id }}}}",
+        "conn_id": "spark_default",
+        "conf": SPARK_CONF,
+        "application_args": ["--run-dir", "{{ ti.xcom_pull(task_ids='start_run') }}"],
+        "execution_timeout": timedelta(hours=4),
+    }

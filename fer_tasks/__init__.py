@@ -38,6 +38,18 @@ run_trials          | trials                      | faces: train, validation  | 
 choose_settings     | study_record                | the study                 | best_settings.json
 publish_study       | study_report                | the study, steps/         | study.json, study.html
 
+Scoring new images with the champion (fer_scoring) has these
+
+step                | module                      | reads                     | writes
+--------------------|-----------------------------|---------------------------|-------
+start_run           | scoring_plan                | the trigger's conf        | scoring_settings.json
+plan_scoring        | scoring_plan                | the champion, the images' | scoring_plan.json, .parquet,
+                    |                             | names, the stored scores  | champion.keras
+score_faces         | spark_jobs/score_faces      | the plan, the images      | scores.parquet, refused.parquet
+check_scores        | score_checks                | the plan, these two       | score_checks.json
+store_scores        | store_scores                | these two, the checks     | scored/<registered model>/, scoring.html
+publish_scoring     | scoring_report              | every record there is     | scoring.html
+
 The study is an Optuna study, in studies/<name>/journal.log unless FER_OPTUNA_STORAGE names a database. Its trials train
 in studies/<name>/trials/<number>/ and leave settings.json and history.json there.
 
@@ -84,6 +96,20 @@ faces: what the model sees, in folders split=train|validation|test
 predictions: one row a test image
     position int64, image_id string, source string, label int32, predicted int32, confidence float32
     probability_<emotion> float32, seven columns in EMOTIONS order
+
+scores: one row an image that the champion has scored; in a run's folder, and in scored/<registered model>/ in folders
+scored_on=<date>/model_version=<version>/run=<run's folder>
+    path string           of the file; `<zip>/<member>`; `<csv>:<line>`
+    image_id string       as in raw_faces
+    emotion string, confidence float32
+    probability_<emotion> float32, seven columns in EMOTIONS order
+    brightness, contrast, sharpness float64    mean and deviation of the grey levels, variance of the Laplacian
+    file_version string   size and time of a file, size and CRC of a member, digest of a line: by it and `path` an image
+                          is known to have been scored
+    position int64        in the run's plan
+    scored_at timestamp
+
+refused: one row an image that could not be scored: path, image_id, reason, file_version, position, scored_at
 
 champion_predictions: one row a test image; absent without a champion that can be compared
     position int64, image_id string, predicted int32

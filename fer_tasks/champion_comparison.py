@@ -139,7 +139,7 @@ def _compare(
         model = champion.load_model()
     except PipelineError as error:
         return {"outcome": "not comparable", "notes": (f"It cannot be loaded: {error}",)}
-    if obstacle := _obstacle(model, emotions):
+    if obstacle := obstacle_to(model, emotions):
         return {"outcome": "not comparable", "notes": (obstacle,)}
     pixels, notes = _its_faces(run_dir, faces, settings, recorded_settings(records))
     number_of = np.array([EMOTIONS.index(emotion) for emotion in emotions])
@@ -157,14 +157,18 @@ def _compare(
 
 
 def _drift(profile: DataProfile | None, records: Mapping[str, Any]) -> tuple[Drift, ...]:
-    """Empty where the champion's run has no profile on record, or one that another version of the program wrote."""
+    theirs = recorded_profile(records)
+    return () if profile is None or theirs is None else compare(profile, theirs)
+
+
+def recorded_profile(records: Mapping[str, Any]) -> DataProfile | None:
+    """Of the champion's run; None where it is not on record, or another version of the program wrote it."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        theirs = TypeAdapter(DataProfile).validate_python(records.get("data_profile"))
+        return TypeAdapter(DataProfile).validate_python(records.get("data_profile"))
     except ValidationError:
-        return ()
-    return () if profile is None else compare(profile, theirs)
+        return None
 
 
 def recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:
@@ -174,14 +178,14 @@ def recorded_emotions(records: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def recorded_settings(records: Mapping[str, Any]) -> RunSettings | None:
-    """None where they are not on record, or are no settings of this version of the program."""
+    """Of the champion's run; None where they are not on record, or are no settings of this version of the program."""
     try:
         return RunSettings.from_params(records["settings"])
     except (KeyError, SettingsError):
         return None
 
 
-def _obstacle(model: Any, emotions: tuple[str, ...]) -> str | None:
+def obstacle_to(model: Any, emotions: tuple[str, ...]) -> str | None:
     """Why the champion's answers cannot be held against the truth, in words; None where they can."""
     if sorted(emotions) != sorted(EMOTIONS):
         return f"It knows other classes ({', '.join(emotions)}) than this run's {', '.join(EMOTIONS)}."

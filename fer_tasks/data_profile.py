@@ -16,7 +16,8 @@ NUM_BINS = 64
 _GREATEST = {"brightness": 256.0, "contrast": 128.0, "sharpness": 100_000.0}
 """Above the mean and the standard deviation of grey levels 0..255, and above nearly every variance of a Laplacian."""
 
-_COLUMNS = {"brightness": "mean", "contrast": "standard_deviation", "sharpness": "sharpness"}
+MEASURES = {"brightness": "mean", "contrast": "standard_deviation", "sharpness": "sharpness"}
+"""What is told of an image, and what image_decoding calls the measurement."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,13 @@ def run(run_dir: RunDirectory, predicted: NDArray[Any]) -> DataProfile:
     import pyarrow.dataset as ds
 
     classes = np.bincount(predicted, minlength=NUM_EMOTIONS)
-    labels, measures = np.zeros(NUM_EMOTIONS, np.int64), {name: np.zeros(NUM_BINS, np.int64) for name in _COLUMNS}
+    labels, measures = np.zeros(NUM_EMOTIONS, np.int64), {name: np.zeros(NUM_BINS, np.int64) for name in MEASURES}
     if run_dir.raw_faces.exists():
         is_known = ds.field("decode_error").is_null() & ds.field("label").is_valid() & ds.field("usage").is_valid()
         faces = ds.dataset(str(run_dir.raw_faces), format="parquet")
-        for batch in faces.to_batches(columns=["label", *_COLUMNS.values()], filter=is_known):
+        for batch in faces.to_batches(columns=["label", *MEASURES.values()], filter=is_known):
             labels += np.bincount(batch["label"].to_numpy(), minlength=NUM_EMOTIONS)
-            for name, column in _COLUMNS.items():
+            for name, column in MEASURES.items():
                 measures[name] += histogram(name, batch[column].to_numpy())
     profile = DataProfile(_whole(labels), {name: _whole(counts) for name, counts in measures.items()}, _whole(classes))
     run_dir.save_json(run_dir.data_profile_json, profile)

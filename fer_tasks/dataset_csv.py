@@ -23,11 +23,11 @@ _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class CsvColumns:
-    """Indices of the three columns, and how many columns the file has."""
+    """Indices of the three columns, None for an unwanted one that is not there; how many columns the file has."""
 
-    emotion: int
+    emotion: int | None
     pixels: int
-    usage: int
+    usage: int | None
     count: int
 
 
@@ -40,32 +40,34 @@ class Chunk:
     first_line: int
 
 
-def read_columns(path: Path) -> CsvColumns:
-    """Columns of a CSV file. Raises DatasetError when it is empty, header only, or lacks a column."""
+def read_columns(path: Path, wanted: Sequence[str] = COLUMNS) -> CsvColumns:
+    """Columns of a CSV file. Raises DatasetError when it is empty, header only, or lacks a wanted column."""
     with path.open("rb") as file:
-        return parse_header(file.read(HEADER_BYTES), path.name)
+        return parse_header(file.read(HEADER_BYTES), path.name, wanted)
 
 
-def parse_header(start: bytes, name: str) -> CsvColumns:
+def parse_header(start: bytes, name: str, wanted: Sequence[str] = COLUMNS) -> CsvColumns:
     """Columns from the first HEADER_BYTES of the CSV called `name`. Blanks, case, order and a BOM do not matter."""
     if not start.strip():
-        raise DatasetError(f"The CSV {name!r} is empty; expected the header emotion,pixels,Usage and a line a face.")
+        raise DatasetError(
+            f"The CSV {name!r} is empty; expected the header {','.join(_spelled(wanted))} and a line a face."
+        )
     if start.startswith(_WIDE_BOMS):
         raise DatasetError(f"The CSV {name!r} is in UTF-16; save it as UTF-8.")
     line, _, rest = start.removeprefix(_BOM).partition(b"\n")
     if b"\r" in line.rstrip(b"\r"):
         raise DatasetError(f"The CSV {name!r} ends its lines with CR only; save it with LF or CRLF line ends.")
-    columns = _find_columns(line.rstrip(b"\r").decode("utf-8", "replace"), name)
+    columns = _find_columns(line.rstrip(b"\r").decode("utf-8", "replace"), name, wanted)
     if not rest.strip() and len(start) < HEADER_BYTES:
         raise DatasetError(f"The CSV {name!r} holds its header only; expected a line a face below it.")
     return columns
 
 
-def _find_columns(header: str, name: str) -> CsvColumns:
+def _find_columns(header: str, name: str, wanted: Sequence[str]) -> CsvColumns:
     spelled = next(csv.reader([header[:1000]], skipinitialspace=True), [])
     found = [column.strip().lower() for column in spelled]
     problems = []
-    for column in COLUMNS:
+    for column in wanted:
         if column not in found:
             close = difflib.get_close_matches(column, found, n=1)
             problems.append(
@@ -75,11 +77,20 @@ def _find_columns(header: str, name: str) -> CsvColumns:
     if problems:
         shown = header if len(header) <= 80 else header[:80] + "..."
         raise DatasetError(
-            f"The CSV {name!r} begins with {shown!r}: {', '.join(problems)}. Expected a first line with the columns "
-            "emotion, pixels and Usage, separated by commas; correct the header."
+            f"The CSV {name!r} begins with {shown!r}: {', '.join(problems)}. "
+            f"Expected a first line with the {_told(wanted)}, separated by commas; correct the header."
         )
-    emotion, pixels, usage = (found.index(column) for column in COLUMNS)
-    return CsvColumns(emotion, pixels, usage, len(found))
+    emotion, usage = (found.index(column) if column in found else None for column in ("emotion", "usage"))
+    return CsvColumns(emotion, found.index("pixels"), usage, len(found))
+
+
+def _spelled(columns: Sequence[str]) -> list[str]:
+    return ["Usage" if column == "usage" else column for column in columns]
+
+
+def _told(columns: Sequence[str]) -> str:
+    *names, last = _spelled(columns)
+    return f"columns {', '.join(names)} and {last}" if names else f"column {last}"
 
 
 def cut(path: Path, *, chunk_bytes: int) -> list[Chunk]:

@@ -5,7 +5,7 @@ Looking is cheap (existence, kind, header, names), so that start_run can refuse 
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -78,7 +78,7 @@ def open_dataset(location: str) -> DatasetSource:
     FER_DATA_ROOTS.
     """
     try:
-        path = _existing_path(location)
+        path = existing_path(location)
         if path.is_dir():
             return _open_folder(path)
         with path.open("rb") as file:
@@ -116,7 +116,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _existing_path(location: str) -> Path:
+def existing_path(location: str, expected: str = _EXPECTED) -> Path:
+    """Absolute, of a file or a folder. expected: what should be there, in words.
+
+    Raises DatasetError for anything else.
+    """
     if not location.strip():
         raise DatasetError("The data set's path is empty; give a path, or `sample`.")
     if "\0" in location:
@@ -126,9 +130,9 @@ def _existing_path(location: str) -> Path:
     path = Path(os.path.expanduser(location)).absolute()  # noqa: PTH111 - Path's own raises for `~nobody`
     data_roots.check_allowed("dataset", path)
     if not path.exists():
-        raise DatasetError(f"There is no data set at {str(path)!r}{_nearest(path)}; {_EXPECTED}. Correct the path.")
+        raise DatasetError(f"There is no data set at {str(path)!r}{_nearest(path)}; {expected}. Correct the path.")
     if not path.is_dir() and not path.is_file():
-        raise DatasetError(f"The data set {str(path)!r} is neither a file nor a folder; {_EXPECTED}.")
+        raise DatasetError(f"The data set {str(path)!r} is neither a file nor a folder; {expected}.")
     return path
 
 
@@ -140,7 +144,7 @@ def _nearest(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> DatasetSource:
-    names = sorted(_walk(path))
+    names = sorted(walk(path))
     members, top_folders, ignored = _find_images(names)
     if not members:
         tables = [name for name in names if name.lower().endswith((".csv", ".zip"))]
@@ -152,7 +156,7 @@ def _open_folder(path: Path) -> DatasetSource:
     return DatasetSource(path, "folder", members, top_folders, ignored=ignored)
 
 
-def _walk(folder: Path) -> Iterable[str]:
+def walk(folder: Path) -> Iterator[str]:
     """Relative path of every file below; links are followed, each folder once, but not out of FER_DATA_ROOTS."""
     seen = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
@@ -164,7 +168,7 @@ def _walk(folder: Path) -> Iterable[str]:
         seen.add(real)
         folders.sort()
         for name in files:
-            if _is_image(name):
+            if is_image(name):
                 _refuse_way_out(Path(parent, name))
             yield Path(parent, name).relative_to(folder).as_posix()
 
@@ -215,7 +219,7 @@ def _find_table(path: Path, names: list[str]) -> tuple[str, CsvColumns]:
 
 def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
     """(images, number of folders above train/ and test/, ignored files) of sorted names; no images without a split."""
-    images = {name: PurePosixPath(name).parts for name in names if _is_image(name)}
+    images = {name: PurePosixPath(name).parts for name in names if is_image(name)}
     top_folders = 0
     while len(tops := {parts[top_folders] for parts in images.values() if len(parts) >= top_folders + 3}) == 1:
         if min(tops).lower() in SPLIT_FOLDERS:
@@ -227,7 +231,8 @@ def _find_images(names: list[str]) -> tuple[tuple[str, ...], int, tuple[str, ...
     return tuple(n for n in names if n in inside), top_folders, tuple(n for n in names if n not in inside)
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """By its suffix; what is hidden, or macOS's shadow of a file, is none."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 

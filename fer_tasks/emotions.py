@@ -8,6 +8,9 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 NUM_EMOTIONS = len(EMOTIONS)
 
+PROBABILITIES = tuple(f"probability_{emotion}" for emotion in EMOTIONS)
+"""The columns of a table that hold a prediction."""
+
 IMAGE_SIDE = 48
 """Side of a face in pixels; faces are square and grayscale."""
 

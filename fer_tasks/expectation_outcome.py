@@ -37,7 +37,9 @@ def quiet_great_expectations() -> None:
     logging.getLogger(f"{great_expectations.__name__}.data_context.types.base").setLevel(logging.WARNING)
 
 
-def judge(table: pd.DataFrame, expectations: list[Any], data_docs: Path | None) -> list[ExpectationOutcome]:
+def judge(
+    table: pd.DataFrame, expectations: list[Any], data_docs: Path | None, *, suite: str = SUITE_NAME
+) -> list[ExpectationOutcome]:
     """Run the suite over `table`, in the order of `expectations`; writes GX's own pages to `data_docs` if given."""
     import great_expectations as gx
 
@@ -46,9 +48,9 @@ def judge(table: pd.DataFrame, expectations: list[Any], data_docs: Path | None) 
     asset = context.data_sources.add_pandas("faces").add_dataframe_asset("raw_faces")
     validation = context.validation_definitions.add(
         gx.ValidationDefinition(
-            name=SUITE_NAME,
+            name=suite,
             data=asset.add_batch_definition_whole_dataframe("all"),
-            suite=context.suites.add(gx.ExpectationSuite(SUITE_NAME, expectations=expectations)),
+            suite=context.suites.add(gx.ExpectationSuite(suite, expectations=expectations)),
         )
     )
     answer = validation.run(

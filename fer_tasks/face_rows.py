@@ -46,6 +46,11 @@ class FaceRow(NamedTuple):
     decode_error: str | None = None
     undecoded: bytes = b""
 
+    @property
+    def image_id(self) -> str:
+        """sha256 (hex) of the pixels, row by row; of the bytes or text where nothing could be decoded."""
+        return sha256(self.image.pixels.tobytes() if self.image else self.undecoded).hexdigest()
+
 
 def image_rows(source: DatasetSource, positions: Iterable[int], *, max_megapixels: int) -> Iterator[FaceRow]:
     """Rows of the members at `positions` of an image folder or of a zip of images."""
@@ -71,9 +76,9 @@ def csv_rows(path: Path, columns: CsvColumns, chunk: Chunk) -> Iterator[FaceRow]
         while left > 0 and (block := file.read(min(left, 2**20))):
             left -= len(block)
             *lines, rest = (rest + block).split(b"\n")
-            yield from _rows_of_lines(lines, number, path.name, columns)
+            yield from rows_of_lines(enumerate(lines, number), path.name, columns)
             number += len(lines)
-        yield from _rows_of_lines([rest], number, path.name, columns)
+        yield from rows_of_lines([(number, rest)], path.name, columns)
 
 
 def batches(rows: Iterable[FaceRow]) -> Iterator[pa.RecordBatch]:
@@ -90,9 +95,9 @@ def batches(rows: Iterable[FaceRow]) -> Iterator[pa.RecordBatch]:
         yield _to_batch(waiting)
 
 
-def _rows_of_lines(lines: list[bytes], number: int, file_name: str, columns: CsvColumns) -> Iterator[FaceRow]:
-    numbered = [(number + i, line.rstrip(b"\r")) for i, line in enumerate(lines)]
-    numbered = [(n, line) for n, line in numbered if line.strip()]
+def rows_of_lines(lines: Iterable[tuple[int, bytes]], file_name: str, columns: CsvColumns) -> Iterator[FaceRow]:
+    """lines: (number in the file, the header being 1, the line without LF); blank ones are left out."""
+    numbered = [(number, line.rstrip(b"\r")) for number, line in lines if line.strip()]
     fields = [_fields(line) for _, line in numbered]
     texts = [cells[columns.pixels] if len(cells) == columns.count else b"" for cells in fields]
     for (line_number, line), cells, text, pixels in zip(numbered, fields, texts, parse_pixels(texts), strict=True):
@@ -101,7 +106,7 @@ def _rows_of_lines(lines: list[bytes], number: int, file_name: str, columns: Csv
             reason = f"fields in the line: {len(cells)}; expected: {columns.count}, separated by commas"
             yield FaceRow(*place, None, None, None, reason, line)
             continue
-        described = (_text(cells[columns.usage]), _text(cells[columns.emotion]))
+        described = (_text(cells, columns.usage), _text(cells, columns.emotion))
         if isinstance(pixels, str):
             yield FaceRow(*place, *described, None, pixels, text)
         else:
@@ -118,8 +123,8 @@ def _fields(line: bytes) -> Sequence[bytes]:
         return [line]
 
 
-def _text(cell: bytes) -> str | None:
-    return cell.decode("utf-8", "backslashreplace").strip() or None
+def _text(cells: Sequence[bytes], column: int | None) -> str | None:
+    return None if column is None else cells[column].decode("utf-8", "backslashreplace").strip() or None
 
 
 def _to_face(values: Pixels) -> Pixels:
@@ -143,14 +148,14 @@ def _to_batch(rows: list[FaceRow]) -> pa.RecordBatch:
 
 def _describe(row: FaceRow) -> dict[str, Any]:
     record = row._asdict()
-    image, undecoded = record.pop("image"), record.pop("undecoded")
+    image, _ = record.pop("image"), record.pop("undecoded")
+    record["image_id"] = row.image_id
     if image is None:
-        return {**record, "image_id": sha256(undecoded).hexdigest()}
+        return record
     height, width = image.pixels.shape
     pixels = image.pixels.tobytes()
     return {
         **record,
-        "image_id": sha256(pixels).hexdigest(),
         "height": height,
         "width": width,
         "channels": image.channels,

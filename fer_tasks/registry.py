@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,6 +82,13 @@ class Champion:
 
     def load_model(self) -> Any:
         """Its Keras model. Raises RegistryError when it is none or gone, TrainingError when it cannot be read."""
+        return load_model(self._model_file())
+
+    def copy_model(self, path: Path) -> None:
+        """Write its .keras file to `path`. Raises RegistryError when there is none or it is gone."""
+        shutil.copyfile(self._model_file(), path)
+
+    def _model_file(self) -> Path:
         from mlflow.exceptions import MlflowException
 
         name = f"models:/{self.registered_model}/{self.version}"
@@ -93,7 +101,7 @@ class Champion:
             raise RegistryError(f"{name} has no files any more. Roll back, or promote another model.") from error
         if file is None:
             raise RegistryError(f"{name} holds no .keras file; let a run of this pipeline be accepted instead.")
-        return load_model(file)
+        return file
 
 
 def run(run_dir: RunDirectory) -> Promotion:
@@ -175,8 +183,13 @@ def find_champion(name: str) -> Champion | None:
 
 def load_champion(name: str) -> Any:
     """The Keras model that is the champion of `name`. Raises RegistryError when there is none."""
+    return champion_in_use(name).load_model()
+
+
+def champion_in_use(name: str) -> Champion:
+    """As find_champion. Raises RegistryError when there is none."""
     if champion := find_champion(name):
-        return champion.load_model()
+        return champion
     registry = without_password(tracking_uri())
     raise RegistryError(f"The registry {registry} has no champion of {name!r}; let a run be accepted first.")
 

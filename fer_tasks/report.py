@@ -158,7 +158,7 @@ def build_page(run_dir: RunDirectory) -> tuple[ReportPage, Lineage]:
             evaluation=evaluation,
             sliced=sliced,
         ),
-        settings=setting_lines(settings) if settings else (),
+        settings=setting_lines(settings, RunSettings().with_preset_of(settings)) if settings else (),
         lineage=lineage_facts(made_of),
         versions=tuple((name, version or UNKNOWN) for name, version in made_of.versions.items()),
         gaps=records.gaps,

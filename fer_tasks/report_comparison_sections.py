@@ -48,7 +48,7 @@ def champion_section(comparison: ChampionComparison) -> ChampionSection:
         name=name,
         changes=() if paired is None else _changes(comparison, paired),
         notes=comparison.notes,
-        drift=tuple(_drift_row(line) for line in comparison.drift),
+        drift=tuple(drift_row(line) for line in comparison.drift),
         drift_told=_drift_told(comparison.drift),
     )
 
@@ -98,7 +98,8 @@ def _changes(comparison: ChampionComparison, paired: PairedTest) -> tuple[Change
     return (*rows, whole)
 
 
-def _drift_row(line: Drift) -> DriftRow:
+def drift_row(line: Drift) -> DriftRow:
+    """A line of a drift in words."""
     then, now = _shares(line) if line.now else (f"median {_of(line.median_then)}", f"median {_of(line.median_now)}")
     return DriftRow(_SUBJECTS.get(line.subject, line.subject), then, now, line.index, line.chance, line.reading)
 
@@ -115,10 +116,15 @@ def _drift_told(lines: Sequence[Drift]) -> str:
             "What its run's images and predictions looked like is not on record (data_profile.json among the records "
             "of its MLflow run), so nothing can be said about drift."
         )
+    return moved_told(lines, since="the champion's run")
+
+
+def moved_told(lines: Sequence[Drift], *, since: str) -> str:
+    """What has drifted, in a sentence."""
     moved = [_SUBJECTS[line.subject].split(" (")[0].lower() for line in lines if line.reading != "stable"]
     if moved:
-        return f"Since the champion's run these have moved beyond chance: {', '.join(moved)}."
-    return "Neither the data nor the predictions have moved noticeably since the champion's run."
+        return f"Since {since} these have moved beyond chance: {', '.join(moved)}."
+    return f"Neither the data nor the predictions have moved noticeably since {since}."
 
 
 def _of(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from fer_tasks.data_quality import DataQuality
 from fer_tasks.emotions import EMOTIONS
@@ -19,7 +19,10 @@ from fer_tasks.report_page import (
 )
 from fer_tasks.report_pictures import clipped
 from fer_tasks.report_text import UNKNOWN, grouped, title
+from fer_tasks.scoring_settings import ScoringSettings
 from fer_tasks.settings import RunSettings
+
+S = TypeVar("S", RunSettings, ScoringSettings)
 
 
 def data_quality_section(
@@ -40,7 +43,7 @@ def data_quality_section(
             columns=EMOTIONS,
             rows=_by_emotion(quality.images_per_split_and_emotion),
         ),
-        expectations=tuple(sorted((_expectation(outcome) for outcome in quality.expectations), key=_urgency)),
+        expectations=expectation_lines(quality.expectations),
         galleries=tuple(galleries),
         data_docs=data_docs,
     )
@@ -68,10 +71,14 @@ def preprocessing_section(record: Preprocessing) -> PreprocessingSection:
     )
 
 
-def setting_lines(settings: RunSettings) -> tuple[tuple[str, tuple[SettingLine, ...]], ...]:
-    """The settings by section of the trigger form, in its order, beside the defaults of the run's preset."""
+def expectation_lines(outcomes: Sequence[ExpectationOutcome]) -> tuple[ExpectationLine, ...]:
+    """What failed first."""
+    return tuple(sorted((_expectation(outcome) for outcome in outcomes), key=_urgency))
+
+
+def setting_lines(settings: S, usual: S) -> tuple[tuple[str, tuple[SettingLine, ...]], ...]:
+    """The settings by section of the trigger form, in its order, beside the usual ones."""
     by_section: dict[str, list[SettingLine]] = {}
-    usual = RunSettings().with_preset_of(settings)
     for spec in dataclasses.fields(settings):
         value = getattr(settings, spec.name)
         line = SettingLine(

@@ -77,6 +77,11 @@ def find_report(runs: Path, folder: str) -> Path | None:
     return _file_in_place(runs, folder, RunDirectory(folder).report_html.name)
 
 
+def find_scoring(runs: Path, folder: str) -> Path | None:
+    """The page of a scoring in a run's folder; None as in `find_report`."""
+    return _file_in_place(runs, folder, RunDirectory(folder).scoring_html.name)
+
+
 def find_data_docs(runs: Path, folder: str, page: str) -> Path | None:
     """A page of the run's GX Data Docs, by its address below them; None as in `find_report`, and for what is no HTML.
 

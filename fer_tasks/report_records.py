@@ -4,7 +4,7 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from fer_tasks.errors import PipelineError
@@ -22,10 +22,10 @@ _UNREADABLE = (PipelineError, OSError, ValueError, KeyError, EOFError, zipfile.B
 class RunRecords:
     """What is there of a run. `gaps` says for each section, and `problems` for the rest, what is not and why."""
 
-    def __init__(self, run_dir: RunDirectory) -> None:
+    def __init__(self, run_dir: RunDirectory, steps: Sequence[str] = (*STEPS, "publish_report")) -> None:
         self.gaps: dict[str, str] = {}
         self.problems: list[str] = []
-        self.attempts = {step: self._attempts(run_dir, step) for step in (*STEPS, "publish_report")}
+        self.attempts = {step: self._attempts(run_dir, step) for step in steps}
         self._steps = tell_steps(self.attempts, None)
 
     def of_step(self, step: str, section: str, load: Callable[[], T]) -> T | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from fer_tasks.errors import PipelineError
 from fer_tasks.replacement import put_in_place, remove, sweep, temporary_beside
@@ -59,7 +59,7 @@ class RunDirectory:
         self._storage = storage if storage and self.root.is_relative_to(storage.mirror) else None
 
     @classmethod
-    def for_run_id(cls, run_id: str) -> "RunDirectory":
+    def for_run_id(cls, run_id: str) -> Self:
         """Folder of the Airflow run `run_id` below FER_RUNS_FOLDER (default `./runs`).
 
         Everything outside [A-Za-z0-9_.-] becomes `-`, since Hadoop paths refuse `:`; a run id cannot leave the folder.
@@ -108,6 +108,7 @@ class RunDirectory:
     best_settings_json = property(lambda self: self.root / "best_settings.json")
     study_json = property(lambda self: self.root / "study.json")
     study_html = property(lambda self: self.root / "study.html")
+    scoring_html = property(lambda self: self.root / "scoring.html")
     study_journal = property(lambda self: self.root / "journal.log")
 
     @classmethod
@@ -121,8 +122,9 @@ class RunDirectory:
 
     @property
     def page(self) -> Path | None:
-        """What a person reads about the run: its report, or the page of its study; None before there is one."""
-        return next((path for path in (self.report_html, self.study_html) if path.exists()), None)
+        """What a person reads about the run: its report, the page of its study or of its scoring; None before it."""
+        pages = (self.report_html, self.study_html, self.scoring_html)
+        return next((path for path in pages if path.exists()), None)
 
     def load_settings(self) -> RunSettings:
         """The run's settings, as `start_run` wrote them. Raises PipelineError when the file is damaged."""

@@ -3,11 +3,12 @@
 Standard library only, because the DAG processor imports it at every parse.
 """
 
+import difflib
 import math
 import re
 import reprlib
 from collections.abc import Mapping
-from dataclasses import Field, field
+from dataclasses import Field, field, fields
 from typing import Any
 
 from fer_tasks.errors import SettingsError
@@ -27,6 +28,40 @@ _BRIEF.maxstring = _BRIEF.maxother = 300
 def setting(default: Any, section: str, title: str, help_text: str, **schema: Any) -> Any:
     """A dataclass field. schema: bounds in the words of JSON Schema, such as `minimum`, `enum`, `pattern`."""
     return field(default=default, metadata={"section": section, "title": title, "help": help_text, "schema": schema})
+
+
+def given_values(kind: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a JSON object for the settings dataclass `kind`; an integer may stand for a number.
+
+    Raises SettingsError for a name that is no setting of it.
+    """
+    known = {spec.name: spec for spec in fields(kind)}
+    for name in params:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(known)}."
+            raise SettingsError(f"There is no setting {shown(name)}.{hint}")
+    return {name: as_number(value) if known[name].type is float else value for name, value in params.items()}
+
+
+def form_of(kind: Any) -> dict[str, dict[str, Any]]:
+    """{setting: {default, type, title, description_md, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
+    return {
+        spec.name: {
+            **form_value(spec),
+            "title": spec.metadata["title"],
+            "description_md": spec.metadata["help"],
+            "section": spec.metadata["section"],
+            **spec.metadata["schema"],
+        }
+        for spec in fields(kind)
+    }
+
+
+def check_fields(settings: Any) -> None:
+    """`check` of every field of a settings dataclass."""
+    for spec in fields(settings):
+        check(spec.name, getattr(settings, spec.name), spec.type, spec.metadata["schema"])
 
 
 def form_value(spec: "Field[Any]") -> dict[str, Any]:

@@ -4,7 +4,6 @@ The trigger form, the command line and the README's table are derived from it. S
 DAG processor imports it at every parse.
 """
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,7 +13,7 @@ from fer_tasks.data_settings import DataQualitySettings, DataSettings, Preproces
 from fer_tasks.errors import SettingsError
 from fer_tasks.judgement_settings import EvaluationSettings, ExplanationSettings, GateSettings, RetentionSettings
 from fer_tasks.presets import PRESETS, preset_for
-from fer_tasks.setting_fields import as_number, check, form_value, shown
+from fer_tasks.setting_fields import check_fields, form_of, given_values
 from fer_tasks.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ class RunSettings(
     """
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            check(spec.name, getattr(self, spec.name), spec.type, spec.metadata["schema"])
+        check_fields(self)
         if self.frozen_stages and self.initial_weights == "none":
             raise SettingsError(
                 f"Setting 'frozen_stages' is {self.frozen_stages} without initial weights: stages that were never "
@@ -55,14 +53,9 @@ class RunSettings(
         An integer may stand for a number; nothing else is converted. Raises SettingsError for an unknown name, a wrong
         type or a value out of range."""
         known = {spec.name: spec for spec in fields(cls)}
-        for name in params:
-            if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else f" Known settings: {', '.join(known)}."
-                raise SettingsError(f"There is no setting {shown(name)}.{hint}")
-        given: dict[str, Any] = {
-            name: as_number(value) if known[name].type is float else value
-            for name, value in params.items()
+        given = {
+            name: value
+            for name, value in given_values(cls, params).items()
             if not (value is None and known[name].metadata.get("preset"))
         }
         chosen = cls(**given)  # refuses what is out of bounds, the preset's name too
@@ -82,17 +75,8 @@ class RunSettings(
 
     @classmethod
     def form_fields(cls) -> dict[str, dict[str, Any]]:
-        """{setting: {default, type, title, description_md, section, bounds...}}, fit for Airflow's `Param(**spec)`."""
-        return {
-            spec.name: {
-                **form_value(spec),
-                "title": spec.metadata["title"],
-                "description_md": spec.metadata["help"],
-                "section": spec.metadata["section"],
-                **spec.metadata["schema"],
-            }
-            for spec in fields(cls)
-        }
+        """What Airflow's trigger form shows; see `form_of`."""
+        return form_of(cls)
 
 
 def markdown_table(form_fields: Mapping[str, Mapping[str, Any]]) -> str:

@@ -2,10 +2,11 @@
 
 The pages lie below `<base URL>/fer/dags/<DAG>/`, as Airflow's own do below `<base URL>/dags/<DAG>/`:
 
-    runs/<run id>                  leads to the report of a run, or tells how far the run is
+    runs/<run id>                  leads to the report of a run, or tells how far the run is; also for fer_scoring
     reports/index.html             all reports; its links are those of runs/index.html on disk
     reports/<folder>/report.html
     reports/<folder>/data_docs/*   the pages of Great Expectations that a report links to
+    reports/<folder>/scoring.html  of fer_scoring, which has nothing else of these
 
 Airflow loads this file in every one of its processes, so only the API server, when it first serves a page, imports
 more than the base classes.
@@ -20,9 +21,9 @@ from urllib.parse import quote
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
-DAG_ID = "fer_training"
+DAG_ID, SCORING = "fer_training", "fer_scoring"
 RUN_VIEW, DAG_VIEW = "evaluation-report", "evaluation-reports"
-LINKED_TASKS = ("accuracy_gate", "publish_report")
+LINKED_TASKS = {DAG_ID: ("accuracy_gate", "publish_report"), SCORING: ("publish_scoring",)}
 
 
 def build_app() -> Any:
@@ -33,17 +34,19 @@ def build_app() -> Any:
     from fastapi import Depends, FastAPI
     from starlette.exceptions import HTTPException
 
-    # The DAG is a constant: were it read from the address, whoever may read any DAG could read these reports.
-    may_read = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=DAG_ID)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(may_read)])
-    for path, page in (
-        ("/dags/{dag_id}/runs/{run_id}", run_page),
-        ("/dags/{dag_id}/reports/index.html", index_page),
-        ("/dags/{dag_id}/reports/{folder}/report.html", report_page),
-        ("/dags/{dag_id}/reports/{folder}/data_docs/{page:path}", data_docs_page),
-        ("/{rest:path}", no_page),
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    for path, page, read in (
+        (f"/dags/{SCORING}/runs/{{run_id}}", scoring_run_page, SCORING),
+        (f"/dags/{SCORING}/reports/{{folder}}/scoring.html", scoring_page, SCORING),
+        ("/dags/{dag_id}/runs/{run_id}", run_page, DAG_ID),
+        ("/dags/{dag_id}/reports/index.html", index_page, DAG_ID),
+        ("/dags/{dag_id}/reports/{folder}/report.html", report_page, DAG_ID),
+        ("/dags/{dag_id}/reports/{folder}/data_docs/{page:path}", data_docs_page, DAG_ID),
+        ("/{rest:path}", no_page, DAG_ID),
     ):
-        app.add_api_route(path, page, response_model=None)
+        # The DAG is a constant: were it read from the address, whoever may read any DAG could read these reports.
+        may_read = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=read)
+        app.add_api_route(path, page, response_model=None, dependencies=[Depends(may_read)])
     app.add_exception_handler(HTTPException, refusal)
     return app
 
@@ -51,18 +54,37 @@ def build_app() -> Any:
 def run_page(dag_id: str, run_id: str) -> Any:
     from fer_tasks.report_index import find_report
     from fer_tasks.report_notice import tell_progress
+
+    return _page_of_run(DAG_ID, run_id, find_report, tell_progress) if dag_id == DAG_ID else no_page()
+
+
+def scoring_run_page(run_id: str) -> Any:
+    from fer_tasks.report_index import find_scoring
+    from fer_tasks.report_notice import tell_scoring_progress
+
+    return _page_of_run(SCORING, run_id, find_scoring, tell_scoring_progress)
+
+
+def _page_of_run(dag_id: str, run_id: str, find: Any, tell: Any) -> Any:
     from fer_tasks.run_directory import RunDirectory, runs_folder
 
-    is_askable = dag_id == DAG_ID and run_id.isprintable()  # PostgreSQL raises at a NUL
-    state = _run_state(run_id) if is_askable else None
+    state = _run_state(dag_id, run_id) if run_id.isprintable() else None  # PostgreSQL raises at a NUL
     if state is None:
         return no_page()
     run_dir = RunDirectory.for_run_id(run_id)
     run_dir.pull(folders=False)
-    report = find_report(runs_folder(), run_dir.root.name)
+    report = find(runs_folder(), run_dir.root.name)
     if report is None:
-        return _notice(tell_progress(run_dir, state))
+        return _notice(tell(run_dir, state))
     return _lead_to(f"../reports/{report.parent.name}/{report.name}")  # where the report's own links hold
+
+
+def scoring_page(folder: str) -> Any:
+    from fer_tasks.report_index import find_scoring
+    from fer_tasks.run_directory import runs_folder
+
+    page = find_scoring(runs_folder(), folder)
+    return _answer(page.read_bytes()) if page else no_page()
 
 
 def index_page(dag_id: str) -> Any:
@@ -101,7 +123,8 @@ def no_page() -> Any:
     from fer_tasks.report_notice import Notice
 
     text = (
-        f"Nothing is at this address. Only runs of the DAG {DAG_ID} have evaluation reports; its page lists them all."
+        f"Nothing is at this address. Only runs of the DAG {DAG_ID} have evaluation reports; its page lists them all. "
+        f"Runs of {SCORING} have reports of their own."
     )
     return _notice(Notice("No such report", text), status=404)
 
@@ -112,19 +135,19 @@ async def refusal(request: Any, error: Any) -> Any:
 
     texts = {
         401: f"Log in to Airflow and open this page again. ({error.detail})",
-        403: f"Reports are for those who may read the runs of the DAG {DAG_ID}. ({error.detail})",
+        403: f"Reports are for those who may read the runs of the DAG that made them. ({error.detail})",
     }
     return _notice(Notice("Not shown", texts.get(error.status_code, error.detail)), status=error.status_code)
 
 
-def _run_state(run_id: str) -> Any:
+def _run_state(dag_id: str, run_id: str) -> Any:
     """`queued`, `running`, `success` or `failed`; None where the DAG has no such run."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
-        return session.scalar(select(DagRun.state).where(DagRun.dag_id == DAG_ID, DagRun.run_id == run_id))
+        return session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 
 def _notice(notice: Any, status: int = 200) -> Any:
@@ -180,15 +203,15 @@ class LazyApp:
 
 
 class EvaluationReportLink(BaseOperatorLink):
-    """A button on the pages of two tasks, which leads to the report on the page of their run."""
+    """A button on the pages of some tasks, which leads to the report on the page of their run."""
 
     name = "Evaluation report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Relative to the base URL, as Airflow's pages declare it; "" for other tasks, which shows no button."""
-        if ti_key.dag_id != DAG_ID or ti_key.task_id not in LINKED_TASKS:
+        if ti_key.task_id not in LINKED_TASKS.get(ti_key.dag_id, ()):
             return ""
-        return f"dags/{DAG_ID}/runs/{quote(ti_key.run_id, safe='')}/plugin/{RUN_VIEW}"
+        return f"dags/{ti_key.dag_id}/runs/{quote(ti_key.run_id, safe='')}/plugin/{RUN_VIEW}"
 
 
 class FerReportPlugin(AirflowPlugin):

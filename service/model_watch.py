@@ -9,7 +9,7 @@ import threading
 import time
 
 from fer_tasks.registry import Champion, find_champion
-from fer_tasks.tracking import without_password
+from fer_tasks.visible_text import without_password
 from service.limits import ServiceLimits
 from service.meters import Meters
 from service.refusals import refusal

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_tasks.scoring_settings import ScoringSettings
 from fer_tasks.settings import RunSettings, markdown_table
 from fer_tasks.tuning_settings import TuningSettings
 from service.limits import ServiceLimits
@@ -88,6 +89,7 @@ def test_what_the_dag_processor_imports_stays_light():
         "import sys\n"
         "import fer_tasks.tuning_settings, fer_tasks.run_directory, fer_tasks.spark_runtime, fer_tasks.emotions\n"
         "import fer_tasks.ingestion, fer_tasks.preprocessing, fer_tasks.reuse, fer_tasks.notification\n"
+        "import fer_tasks.scoring_settings, fer_tasks.scoring_directory\n"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'pyspark', 'tensorflow', 'great_expectations', 'mlflow', 'cv2'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -139,6 +141,7 @@ def test_every_chosen_requirement_is_pinned_and_has_its_reason():
     [
         (RunSettings.form_fields(), "fer_tasks.settings"),
         (TuningSettings.study_fields(), "fer_tasks.tuning_settings"),
+        (ScoringSettings.form_fields(), "fer_tasks.scoring_settings"),
         (ServiceLimits.form_fields(), "service.limits"),
     ],
 )

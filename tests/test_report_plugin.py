@@ -28,17 +28,24 @@ pytestmark = pytest.mark.timeout(900)  # of the first test, which starts the ser
 
 FINISHED = "manual__2026-01-02T03:04:05+00:00"
 GOING_ON = "manual__2026-01-03T03:04:05+00:00"
+SCORING = "manual__2026-01-06T03:04:05+00:00"
+SCORING_GOING_ON = "manual__2026-01-07T03:04:05+00:00"
 TUNING = "manual__2026-01-04T03:04:05+00:00"
 LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE = "linked-folder", "linked-report", "linked-inside"
 FOLDER = "manual__2026-01-02T03-04-05-00-00"
 RUN = f"/fer/dags/fer_training/runs/{quote(FINISHED, safe='')}"
 REPORTS = "/fer/dags/fer_training/reports"
 LINK = "dags/fer_training/runs/manual__2026-01-02T03%3A04%3A05%2B00%3A00/plugin/evaluation-report"
+SCORING_LINK = "dags/fer_scoring/runs/manual__2026-01-06T03%3A04%3A05%2B00%3A00/plugin/evaluation-report"
 REPORT_PAGE = f"{REPORTS}/{FOLDER}/report.html"
 DOCS = f"{REPORTS}/{FOLDER}/data_docs"
+SCORING_FOLDER = "manual__2026-01-06T03-04-05-00-00"
+SCORING_RUN = f"/fer/dags/fer_scoring/runs/{quote(SCORING, safe='')}"
+SCORING_PAGE = f"/fer/dags/fer_scoring/reports/{SCORING_FOLDER}/scoring.html"
 RESULT = "validations/fer_faces/__none__/20260102T030405.123456Z/faces-raw_faces.html"
-PAGES = [RUN, f"{REPORTS}/index.html", REPORT_PAGE, f"{DOCS}/index.html", f"{DOCS}/{RESULT}"]
-LEADING_ON = [RUN, f"{DOCS}/index.html"]
+SCORING_PAGES = [SCORING_RUN, SCORING_PAGE]
+PAGES = [RUN, f"{REPORTS}/index.html", REPORT_PAGE, f"{DOCS}/index.html", f"{DOCS}/{RESULT}", *SCORING_PAGES]
+LEADING_ON = [RUN, f"{DOCS}/index.html", SCORING_RUN]
 
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -109,7 +116,7 @@ class Home(NamedTuple):
 def home(tmp_path_factory):
     """An Airflow as `make ui` sets it up, with the project's DAGs, and runs on disk."""
     folder = tmp_path_factory.mktemp("plugin")
-    users = {"admin": "admin", "vic": "viewer", "tess": "viewer", "ned": ""}
+    users = {"admin": "admin", "vic": "viewer", "tess": "viewer", "sam": "viewer", "ned": ""}
     given = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     given |= {
         "AIRFLOW_HOME": str(folder / "airflow"),
@@ -145,7 +152,13 @@ def write_runs(folder: Path) -> None:
     going_on = RunDirectory(runs / GOING_ON.replace(":", "-").replace("+", "-"))
     (going_on.root / "steps").mkdir(parents=True)
     write_attempts(going_on, "start_run", {"started_at": "2026-01-03T03:04:05+00:00", "status": "succeeded"})
+    for run_id in (SCORING, SCORING_GOING_ON):
+        scoring = RunDirectory(runs / run_id.replace(":", "-").replace("+", "-"))
+        (scoring.root / "steps").mkdir(parents=True)
+        write_attempts(scoring, "plan_scoring", {"started_at": "2026-01-07T03:04:05+00:00", "status": "succeeded"})
+    RunDirectory(runs / SCORING_FOLDER).scoring_html.write_text(REPORT + SCORING_FOLDER)
     write_run(folder / "outside", "run")
+    (folder / "outside" / "run" / "scoring.html").write_text(REPORT + "outside")
     (runs / LINKED_FOLDER).symlink_to(folder / "outside" / "run")
     for name, target in ((LINKED_REPORT, folder / "outside" / "run"), (LINKED_INSIDE, runs / FOLDER)):
         write_run(runs, name, day=5).report_html.unlink()
@@ -185,7 +198,7 @@ def wait_and_log_in(process: "subprocess.Popen[bytes]", server: Server) -> None:
             assert process.poll() is None, "the API server has ended"
             assert time.monotonic() < deadline, "the API server does not answer"
             time.sleep(0.3)
-    for user in ("admin", "vic", "tess", "ned"):
+    for user in ("admin", "vic", "tess", "sam", "ned"):
         login = {"username": user, "password": f"{user}'s password"}
         server.tokens[user] = json.loads(server.ask("/auth/token", method="POST", data=login).body)["access_token"]
 
@@ -201,6 +214,7 @@ def servers(home):
         for process, server in started:
             wait_and_log_in(process, server)
         runs = [("fer_training", FINISHED), ("fer_training", GOING_ON), ("fer_tuning", TUNING)]
+        runs += [("fer_scoring", SCORING), ("fer_scoring", SCORING_GOING_ON)]
         runs += [("fer_training", folder) for folder in (LINKED_FOLDER, LINKED_REPORT, LINKED_INSIDE)]
         for dag_id, run_id in runs:
             started[0][1].call(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
@@ -231,16 +245,24 @@ def assert_refused(answer: Answer, *statuses: int) -> None:
 
 
 @pytest.mark.parametrize("user", ["admin", "vic"])
-@pytest.mark.parametrize("path", [RUN, REPORT_PAGE])
-def test_who_may_read_the_dag_sees_the_report(server, path, user):
+@pytest.mark.parametrize(
+    ("path", "page", "folder"),
+    [
+        (RUN, REPORT_PAGE, FOLDER),
+        (REPORT_PAGE, REPORT_PAGE, FOLDER),
+        (SCORING_RUN, SCORING_PAGE, SCORING_FOLDER),
+        (SCORING_PAGE, SCORING_PAGE, SCORING_FOLDER),
+    ],
+)
+def test_who_may_read_the_dag_sees_the_report(server, path, page, folder, user):
     answer = server.see(path, user)
-    if path == RUN:  # its links hold where the report is
+    if path != page:  # its links hold where the report is
         assert (answer.status, answer.body) == (307, "")
         path = urljoin(path, answer.headers["location"])
-        assert path == REPORT_PAGE
+        assert path == page
         answer = server.see(path, user)
     assert answer.status == 200
-    assert answer.body == REPORT + FOLDER
+    assert answer.body == REPORT + folder
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
     bearer = server.ask(path, headers={"Authorization": f"Bearer {server.tokens[user]}"})
     assert (bearer.status, bearer.body) == (200, answer.body)
@@ -311,9 +333,26 @@ def test_a_run_without_a_report_tells_how_far_it_is(server):
     assert "style-src-elem 'sha256-" in answer.headers["content-security-policy"]
 
 
+def test_a_scoring_without_a_report_tells_how_far_it_is(root_server):
+    answer = root_server.see(f"/fer/dags/fer_scoring/runs/{quote(SCORING_GOING_ON, safe='')}")
+    assert answer.status == 200
+    assert "No report yet" in answer.body
+    assert "score_faces<span" in answer.body
+    assert "ingest_dataset" not in answer.body
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        f"/fer/dags/fer_scoring/runs/{quote(FINISHED, safe='')}",
+        f"/fer/dags/fer_training/runs/{quote(SCORING, safe='')}",
+        f"/fer/dags/fer_training/reports/{SCORING_FOLDER}/scoring.html",
+        f"/fer/dags/fer_training/reports/{SCORING_FOLDER}/report.html",
+        f"/fer/dags/fer_scoring/reports/{FOLDER}/report.html",
+        f"/fer/dags/fer_scoring/reports/{FOLDER}/scoring.html",
+        f"/fer/dags/fer_scoring/reports/{FOLDER}/data_docs/index.html",
+        f"/fer/dags/fer_scoring/reports/{LINKED_FOLDER}/scoring.html",
+        "/fer/dags/fer_scoring/reports/index.html",
         "/fer/dags/fer_training/runs/manual__2026-01-02T03%3A04%3A06%2B00%3A00",
         "/fer/dags/fer_training/runs/scheduled__of_nobody",
         f"/fer/dags/fer_training/runs/{FOLDER}",
@@ -361,7 +400,16 @@ def test_what_is_no_run_of_the_dag_is_said_not_to_be_there(root_server, path):
         "%ff",
     ],
 )
-@pytest.mark.parametrize("pattern", [f"{REPORTS}/@/report.html", "/fer/dags/fer_training/runs/@", "/fer/@/report.html"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        f"{REPORTS}/@/report.html",
+        "/fer/dags/fer_training/runs/@",
+        "/fer/@/report.html",
+        "/fer/dags/fer_scoring/reports/@/scoring.html",
+        "/fer/dags/fer_scoring/runs/@",
+    ],
+)
 def test_no_way_leads_out_of_the_runs_folder(root_server, pattern, way):
     assert_refused(root_server.see(pattern.replace("@", way), "admin"), 404)
 
@@ -433,6 +481,15 @@ def test_a_user_who_may_read_only_another_dag_sees_nothing(prefixed_server, path
     assert_refused(prefixed_server.see(path + query, "tess"), 403)
 
 
+def test_a_user_who_may_read_only_the_scoring_sees_its_reports_and_no_others(prefixed_server):
+    for path in SCORING_PAGES:
+        assert prefixed_server.see(path, "sam").status in (200, 307)
+    assert prefixed_server.see(SCORING_PAGE, "sam").body == REPORT + SCORING_FOLDER
+    for path in [*PAGES, f"/fer/dags/fer_scoring/reports/{FOLDER}/report.html"]:
+        if path not in SCORING_PAGES:
+            assert_refused(prefixed_server.see(path, "sam"), 403)
+
+
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_reports_can_only_be_read(root_server, method):
     cookie = {"Cookie": f"_token={root_server.tokens['admin']}"}
@@ -457,8 +514,10 @@ def test_airflow_shows_the_views_and_found_no_fault_with_the_plugin(server):
         ("fer_training", FINISHED, "train_model", None),
         ("fer_training", FINISHED, "ingest_dataset", None),
         ("fer_tuning", TUNING, "publish_study", None),
+        ("fer_scoring", SCORING, "publish_scoring", SCORING_LINK),
+        ("fer_scoring", SCORING, "store_scores", None),
     ],
 )
-def test_two_tasks_link_to_the_report(server, dag_id, run_id, task_id, link):
+def test_some_tasks_link_to_the_report(server, dag_id, run_id, task_id, link):
     task = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}"
     assert server.call(f"{task}/links")["extra_links"] == {"Evaluation report": link}
