@@ -43,7 +43,7 @@ def main() -> None:
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
     os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
-    retry_lost_tasks()
+    notice_killed_workers()
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -72,41 +72,32 @@ def end_every_worker() -> None:
     LocalExecutor.end = end_all
 
 
-def retry_lost_tasks() -> None:
-    """Have a task tried again whose worker was killed, or could not tell the API server how it ended.
+def notice_killed_workers() -> None:
+    """Have a task whose worker was killed reported as failed, so that Dag.test has it tried again.
 
-    A real scheduler does so when it misses the task's heartbeats; Dag.test would wait for it without end.
+    A real scheduler misses the task's heartbeats; Dag.test would wait without end for what the worker never says.
     """
     from airflow.executors.local_executor import LocalExecutor
-    from airflow.utils.state import TaskInstanceState
 
     sync = LocalExecutor.sync
 
     def look_and_sync(executor: LocalExecutor) -> None:
         sync(executor)
-        unreported = {key for key, (state, _) in executor.event_buffer.items() if state == TaskInstanceState.FAILED}
-        executor.event_buffer.clear()
-        executor.running -= _retry_lost(unreported, executor.running)
+        for key in _lost(executor.running):
+            executor.fail(key, "The worker of the executor that ran it was killed.")
 
     LocalExecutor.sync = look_and_sync
 
 
-def _retry_lost(unreported: set[Any], running: set[Any]) -> set[Any]:
-    """End those tries that the database takes for going on: of `running`, the ones that have lost their process."""
+def _lost(running: set[Any]) -> list[Any]:
+    """The keys of those tasks that the database takes for running."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
 
-    going_on = TaskInstance.state.in_([TaskInstanceState.QUEUED, TaskInstanceState.RUNNING])
-    lost = set()
     with create_session() as session:
-        for ti in session.query(TaskInstance).filter(going_on):
-            if ti.key in unreported or (ti.key in running and _is_lost(ti)):
-                has_tries = ti.try_number <= ti.max_tries
-                ti.state = TaskInstanceState.UP_FOR_RETRY if has_tries else TaskInstanceState.FAILED
-                ti.end_date = datetime.now(UTC)
-                lost.add(ti.key)
-    return lost
+        going_on = session.query(TaskInstance).filter(TaskInstance.state == TaskInstanceState.RUNNING)
+        return [ti.key for ti in going_on if ti.key in running and _is_lost(ti)]
 
 
 def _is_lost(ti: Any) -> bool:
