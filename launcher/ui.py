@@ -67,7 +67,7 @@ def _watch(processes: "dict[str, subprocess.Popen[bytes]]", environment: dict[st
         if not told and _answers(environment["AIRFLOW__API__BASE_URL"]):
             told = True
             print(f"Airflow: {environment['AIRFLOW__API__BASE_URL']}  {_login(environment)}", flush=True)
-            print("Ctrl-C stops it. fer_training and fer_tuning may take half a minute to appear.", flush=True)
+            print("Ctrl-C stops it. The DAGs may take half a minute to appear.", flush=True)
         time.sleep(0.5)
 
 

@@ -182,3 +182,34 @@ def test_the_search_offers_the_settings_of_a_run_and_its_own_first(dags):
     names = list(dags["fer_tuning"].params)
     assert names[:5] == ["study_name", "num_trials", "max_parallel_trials", "epochs_per_trial", "prune"]
     assert sorted(names[5:]) == sorted(dags["fer_training"].params)
+
+
+def test_the_scoring_stores_what_passed_and_publishes_whatever_happens(dags):
+    scoring = dags["fer_scoring"]
+    assert {task.task_id: sorted(task.upstream_task_ids) for task in scoring.tasks} == {
+        "start_run": [],
+        "plan_scoring": ["start_run"],
+        "score_faces": ["plan_scoring"],
+        "check_scores": ["score_faces"],
+        "store_scores": ["check_scores"],
+        "publish_scoring": ["check_scores", "plan_scoring"],
+    }
+    rules = {task.task_id: task.trigger_rule for task in scoring.tasks if task.trigger_rule != "all_success"}
+    assert rules == {"publish_scoring": "all_done"}
+    assert (scoring.catchup, scoring.max_active_runs) == (False, 1)
+    assert all(task.execution_timeout is not None and task.retries == 2 for task in scoring.tasks)
+    job = scoring.get_task("score_faces")
+    assert (job._conn_id, Path(job.application)) == ("spark_default", PROJECT / "spark_jobs" / "score_faces.py")
+
+
+def test_the_scoring_starts_with_a_promotion_on_a_schedule_and_on_what_the_environment_names(dags, monkeypatch):
+    from airflow.dag_processing.dagbag import DagBag
+
+    assert [asset.name for asset in dags["fer_scoring"].schedule] == ["fer_champion"]
+    assert dags["fer_scoring"].params["images"] == "sample"
+    monkeypatch.setenv("FER_SCORING_SCHEDULE", "0 3 * * *")
+    monkeypatch.setenv("FER_SCORING_IMAGES", "/data/inbox")
+    scoring = DagBag(dag_folder=str(PROJECT / "dags" / "fer_scoring.py")).dags["fer_scoring"]
+    assert scoring.params["images"] == "/data/inbox"
+    assert [asset.name for _, asset in scoring.timetable.asset_condition.iter_assets()] == ["fer_champion"]
+    assert scoring.timetable.timetable.expression == "0 3 * * *"

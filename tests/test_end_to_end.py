@@ -10,10 +10,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+from bar_models import bar_model
+from finished_run import finish
+from tiny_faces import bar_face
 
 from fer_tasks.emotions import EMOTIONS
+from fer_tasks.registry import promote
 from fer_tasks.run_directory import RunDirectory
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -226,3 +231,45 @@ def test_a_killed_training_is_resumed_by_the_retry_and_the_run_ends_green(tmp_pa
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, 13))
     assert len(history["resumed_at_epochs"]) == 1
     assert f"resumed at epoch {history['resumed_at_epochs'][0]}" in report.read_text()
+
+
+@pytest.mark.slow
+def test_the_champion_scores_new_images_once_and_a_bad_batch_is_red(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_HOME", str(home / "airflow"))
+    monkeypatch.setenv("FER_RUNS_FOLDER", str(home / "runs"))
+    trained = finish(RunDirectory.for_run_id("bars"), "bars")
+    bar_model().save(trained.model)
+    promote(trained, "bars")
+    for label in range(7):
+        cv2.imwrite(str(tmp_path / f"{label}.png"), bar_face(label, np.random.default_rng(label)))
+    conf = {"images": str(tmp_path), "registered_model": "bars"}
+    steps = ["start_run", "plan_scoring", "score_faces", "check_scores", "store_scores", "publish_scoring"]
+
+    status, output = run_dag(home, conf, "fer_scoring")
+    assert status == 0, output
+    page = Path(output.splitlines()[-1])
+    assert page.name == "scoring.html"
+    assert finished(RunDirectory(page.parent)) == dict.fromkeys(steps, "succeeded")
+    assert "bars version 1 has scored 7 images and refused 0. They are stored." in page.read_text()
+    table = home / "runs" / "scored" / "bars" / "scores.parquet"
+    stored = pd.read_parquet(table).sort_values("path")
+    assert stored["emotion"].tolist() == list(EMOTIONS)
+    assert stored["run"].astype(str).unique().tolist() == [page.parent.name]
+
+    status, output = run_dag(home, conf, "fer_scoring")
+    assert status == 0, output
+    page = Path(output.splitlines()[-1])
+    assert finished(RunDirectory(page.parent)) == dict.fromkeys([*steps[:2], "publish_scoring"], "succeeded")
+    assert "Nothing new" in page.read_text()
+
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    status, output = run_dag(home, conf, "fer_scoring")
+    assert status != 0
+    *_, reason, last = output.splitlines()
+    assert reason.startswith("check_scores refused: The scores were refused. At most 10.00% of the images are refused")
+    run_dir = RunDirectory(Path(last).parent)
+    went_well = dict.fromkeys([*steps[:3], "publish_scoring"], "succeeded")
+    assert finished(run_dir) == {**went_well, "check_scores": "refused"}
+    assert len(run_dir.attempts("check_scores")) == 1
+    assert "Scores refused" in Path(last).read_text()
+    assert len(pd.read_parquet(table)) == 7

@@ -1,0 +1,158 @@
+"""Scoring images with the champion on Spark against one process: images a second a core.
+
+    python benchmarks/scoring.py [--images 12000] [--cores 2] [--precision float32] [--rounds 3]
+
+Both ways do the same work with the same code: read a PNG file, decode, measure and prepare it, and let the network that
+comes with the project (on one thread a process) say its emotion. One process does so without Spark; the job then runs
+on local[cores], its Python workers and their networks being there from a round before. The target is 90% of one
+process's images a second times the cores. The rest of a job, starting the JVM and importing TensorFlow in each worker,
+is told beside it. Rounds alternate; medians are told. The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+
+from fer_tasks.emotions import EMOTIONS  # noqa: E402
+from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
+from fer_tasks.scored_model import ScoredModel  # noqa: E402
+from fer_tasks.scoring_settings import ScoringSettings  # noqa: E402
+from fer_tasks.scoring_source import list_images, open_source  # noqa: E402
+from fer_tasks.spark_runtime import SPARK_CONF, submit_environment  # noqa: E402
+
+CHAMPION = ScoredModel("pretrained", 1, None, None, None, EMOTIONS, "none", "none", None, ())
+MODEL_FILE = str(PRETRAINED / "model.keras")
+
+ONE_PROCESS = """
+import sys
+sys.path.insert(0, {project!r} + "/benchmarks")
+from scoring import one_process
+one_process({folder!r}, {precision!r}, {batch_rows})
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    os.environ.update(submit_environment())
+    settings = ScoringSettings(precision=options.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(Path(folder) / "images", options.images)
+        compare(Path(folder), settings, options.cores, options.rounds)
+
+
+def write_noise(folder: Path, number: int) -> None:
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (number, 48, 48), np.uint8)
+    for index, face in enumerate(pixels):
+        cv2.imwrite(str(folder / f"{index:06}.png"), cv2.GaussianBlur(face, (5, 5), 0))
+
+
+def compare(folder: Path, settings: ScoringSettings, cores: int, rounds: int) -> None:
+    started = time.perf_counter()
+    spark = session(cores)
+    on_spark(folder, settings)
+    first = time.perf_counter() - started
+    alone, spread = [], []
+    for _ in range(rounds):
+        alone.append(in_a_process(folder / "images", settings))
+        spread.append(on_spark(folder, settings))
+    spark.stop()
+    one, all_cores = statistics.median(alone), statistics.median(spread)
+    share = all_cores / (one * cores)
+    print(f"one process, one thread       {one:9.0f} images/s   (rounds: {told(alone)})")
+    print(f"Spark, {cores} cores                {all_cores:9.0f} images/s   (rounds: {told(spread)})")
+    print(f"of one process times {cores}        {share:9.0%}")
+    print(f"JVM, imports and first round  {first:9.1f} s")
+    print(json.dumps({"share_of_linear": round(share, 3), "images_per_second": round(all_cores), "cores": cores}))
+
+
+def told(speeds: list[float]) -> str:
+    return ", ".join(f"{speed:.0f}" for speed in speeds)
+
+
+def session(cores: int) -> Any:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(f"local[{cores}]")
+    for key, value in SPARK_CONF.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def planned(folder: Path) -> list[dict[str, Any]]:
+    images, _ = list_images(open_source(str(folder)))
+    return [{"position": number, **image._asdict()} for number, image in enumerate(images)]
+
+
+def on_spark(folder: Path, settings: ScoringSettings) -> float:
+    """Images a second of reading, scoring and writing the two tables, as the job does it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fer_tasks.scoring_directory import ScoringDirectory
+    from fer_tasks.scoring_plan import ScoringPlan
+    from spark_jobs import score_faces
+
+    run_dir, images = ScoringDirectory(folder / "run"), planned(folder / "images")
+    settings.save(run_dir)
+    pq.write_table(pa.Table.from_pylist(images), run_dir.plan)
+    counts = {"num_found": len(images), "num_known": 0, "num_planned": len(images), "num_ignored": 0}
+    source = open_source(str(folder / "images"))
+    plan = ScoringPlan(source, False, CHAMPION, **counts, ignored_examples=(), planned_at="")
+    run_dir.save_json(run_dir.plan_json, plan)
+    shutil.copyfile(MODEL_FILE, run_dir.champion_model)
+    start = time.perf_counter()
+    score_faces.main(str(run_dir))
+    return len(images) / (time.perf_counter() - start)
+
+
+def in_a_process(folder: Path, settings: ScoringSettings) -> float:
+    """Images a second of `one_process` in a process of its own, without its start."""
+    script = ONE_PROCESS.format(
+        project=str(PROJECT), folder=str(folder), precision=settings.precision, batch_rows=settings.batch_rows
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT)
+    return float(answer.stdout.split()[-1])
+
+
+def one_process(folder: str, precision: str, batch_rows: int) -> None:
+    """Print the images a second, Parquet written, from the second batch on: the first one builds the graph."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fer_tasks.face_scoring import face_scorer
+
+    images = planned(Path(folder))
+    scorer = face_scorer(open_source(folder), MODEL_FILE, CHAMPION, ScoringSettings(precision=precision))
+    batches = [
+        pa.RecordBatch.from_pylist(images[start : start + batch_rows]) for start in range(0, len(images), batch_rows)
+    ]
+    list(scorer(batches[:1]))
+    start = time.perf_counter()
+    table = pa.Table.from_batches(scorer(batches))
+    with tempfile.TemporaryDirectory() as target:
+        pq.write_table(table, Path(target) / "scores.parquet", compression="zstd")
+    print(len(images) / (time.perf_counter() - start))
+
+
+if __name__ == "__main__":
+    main()
