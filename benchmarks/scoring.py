@@ -5,8 +5,9 @@
 Both ways do the same work with the same code: read a PNG file, decode, measure and prepare it, and let the network that
 comes with the project (on one thread a process) say its emotion. One process does so without Spark; the job then runs
 on local[cores], its Python workers and their networks being there from a round before. The target is 90% of one
-process's images a second times the cores. The rest of a job, starting the JVM and importing TensorFlow in each worker,
-is told beside it. Rounds alternate; medians are told. The last line is JSON.
+process's images a second times the cores. As many such processes side by side tell how much of that the machine has.
+The rest of a job, starting the JVM and importing TensorFlow in each worker, is told beside it. Rounds alternate;
+medians are told. The last line is JSON.
 """
 
 import argparse
@@ -71,18 +72,21 @@ def compare(folder: Path, settings: ScoringSettings, cores: int, rounds: int) ->
     spark = session(cores)
     on_spark(folder, settings)
     first = time.perf_counter() - started
-    alone, spread = [], []
+    alone, beside, spread = [], [], []
     for _ in range(rounds):
-        alone.append(in_a_process(folder / "images", settings))
+        alone.append(in_processes(folder / "images", settings, number=1))
+        beside.append(in_processes(folder / "images", settings, number=cores))
         spread.append(on_spark(folder, settings))
     spark.stop()
-    one, all_cores = statistics.median(alone), statistics.median(spread)
+    one, apart, all_cores = (statistics.median(speeds) for speeds in (alone, beside, spread))
     share = all_cores / (one * cores)
     print(f"one process, one thread       {one:9.0f} images/s   (rounds: {told(alone)})")
+    print(f"{cores} processes side by side      {apart:9.0f} images/s   (rounds: {told(beside)})")
     print(f"Spark, {cores} cores                {all_cores:9.0f} images/s   (rounds: {told(spread)})")
-    print(f"of one process times {cores}        {share:9.0%}")
+    print(f"of one process times {cores}        {share:9.0%}   ({apart / (one * cores):.0%} side by side)")
     print(f"JVM, imports and first round  {first:9.1f} s")
-    print(json.dumps({"share_of_linear": round(share, 3), "images_per_second": round(all_cores), "cores": cores}))
+    shares = {"share_of_linear": round(share, 3), "share_of_side_by_side": round(all_cores / apart, 3)}
+    print(json.dumps({**shares, "images_per_second": round(all_cores), "cores": cores}))
 
 
 def told(speeds: list[float]) -> str:
@@ -125,13 +129,16 @@ def on_spark(folder: Path, settings: ScoringSettings) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-def in_a_process(folder: Path, settings: ScoringSettings) -> float:
-    """Images a second of `one_process` in a process of its own, without its start."""
+def in_processes(folder: Path, settings: ScoringSettings, *, number: int) -> float:
+    """Images a second of `one_process` in so many processes at a time, each with all images, without their start."""
     script = ONE_PROCESS.format(
         project=str(PROJECT), folder=str(folder), precision=settings.precision, batch_rows=settings.batch_rows
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT)
-    return float(answer.stdout.split()[-1])
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(number)
+    ]
+    return sum(float(process.communicate()[0].split()[-1]) for process in started)
 
 
 def one_process(folder: str, precision: str, batch_rows: int) -> None:
