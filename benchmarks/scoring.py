@@ -5,13 +5,15 @@
 Both ways do the same work with the same code: read a PNG file, decode, measure and prepare it, and let the network that
 comes with the project (on one thread a process) say its emotion. One process does so without Spark; the job then runs
 on local[cores], its Python workers and their networks being there from a round before. The target is 90% of one
-process's images a second times the cores. The rest of a job, starting the JVM and importing TensorFlow in each worker,
-is told beside it. Rounds alternate; medians are told. The last line is JSON.
+process's images a second times the cores. As many such processes side by side tell how much of that the machine has.
+The rest of a job, starting the JVM and importing TensorFlow in each worker, is told beside it. Rounds alternate;
+medians are told. The last line is JSON.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -54,33 +56,37 @@ def main() -> None:
     os.environ.update(submit_environment())
     settings = ScoringSettings(precision=options.precision)
     with tempfile.TemporaryDirectory() as folder:
-        write_noise(Path(folder), options.images)
-        compare(folder, settings, options.cores, options.rounds)
+        write_noise(Path(folder) / "images", options.images)
+        compare(Path(folder), settings, options.cores, options.rounds)
 
 
 def write_noise(folder: Path, number: int) -> None:
+    folder.mkdir()
     pixels = np.random.default_rng(1).integers(0, 256, (number, 48, 48), np.uint8)
     for index, face in enumerate(pixels):
         cv2.imwrite(str(folder / f"{index:06}.png"), cv2.GaussianBlur(face, (5, 5), 0))
 
 
-def compare(folder: str, settings: ScoringSettings, cores: int, rounds: int) -> None:
+def compare(folder: Path, settings: ScoringSettings, cores: int, rounds: int) -> None:
     started = time.perf_counter()
     spark = session(cores)
-    on_spark(spark, folder, settings)
+    on_spark(folder, settings)
     first = time.perf_counter() - started
-    alone, spread = [], []
+    alone, beside, spread = [], [], []
     for _ in range(rounds):
-        alone.append(in_a_process(folder, settings))
-        spread.append(on_spark(spark, folder, settings))
+        alone.append(in_processes(folder / "images", settings, number=1))
+        beside.append(in_processes(folder / "images", settings, number=cores))
+        spread.append(on_spark(folder, settings))
     spark.stop()
-    one, all_cores = statistics.median(alone), statistics.median(spread)
+    one, apart, all_cores = (statistics.median(speeds) for speeds in (alone, beside, spread))
     share = all_cores / (one * cores)
     print(f"one process, one thread       {one:9.0f} images/s   (rounds: {told(alone)})")
+    print(f"{cores} processes side by side      {apart:9.0f} images/s   (rounds: {told(beside)})")
     print(f"Spark, {cores} cores                {all_cores:9.0f} images/s   (rounds: {told(spread)})")
-    print(f"of one process times {cores}        {share:9.0%}")
+    print(f"of one process times {cores}        {share:9.0%}   ({apart / (one * cores):.0%} side by side)")
     print(f"JVM, imports and first round  {first:9.1f} s")
-    print(json.dumps({"share_of_linear": round(share, 3), "images_per_second": round(all_cores), "cores": cores}))
+    shares = {"share_of_linear": round(share, 3), "share_of_side_by_side": round(all_cores / apart, 3)}
+    print(json.dumps({**shares, "images_per_second": round(all_cores), "cores": cores}))
 
 
 def told(speeds: list[float]) -> str:
@@ -96,12 +102,12 @@ def session(cores: int) -> Any:
     return builder.getOrCreate()
 
 
-def planned(folder: str) -> list[dict[str, Any]]:
-    images, _ = list_images(open_source(folder))
+def planned(folder: Path) -> list[dict[str, Any]]:
+    images, _ = list_images(open_source(str(folder)))
     return [{"position": number, **image._asdict()} for number, image in enumerate(images)]
 
 
-def on_spark(spark: Any, folder: str, settings: ScoringSettings) -> float:
+def on_spark(folder: Path, settings: ScoringSettings) -> float:
     """Images a second of reading, scoring and writing the two tables, as the job does it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,26 +116,29 @@ def on_spark(spark: Any, folder: str, settings: ScoringSettings) -> float:
     from fer_tasks.scoring_plan import ScoringPlan
     from spark_jobs import score_faces
 
-    with tempfile.TemporaryDirectory() as root:
-        run_dir, images = ScoringDirectory(root), planned(folder)
-        settings.save(run_dir)
-        pq.write_table(pa.Table.from_pylist(images), run_dir.plan)
-        counts = {"num_found": len(images), "num_known": 0, "num_planned": len(images), "num_ignored": 0}
-        plan = ScoringPlan(open_source(folder), False, CHAMPION, **counts, ignored_examples=(), planned_at="")
-        run_dir.save_json(run_dir.plan_json, plan)
-        run_dir.champion_model.symlink_to(MODEL_FILE)
-        start = time.perf_counter()
-        score_faces.main(root)
-        return len(images) / (time.perf_counter() - start)
+    run_dir, images = ScoringDirectory(folder / "run"), planned(folder / "images")
+    settings.save(run_dir)
+    pq.write_table(pa.Table.from_pylist(images), run_dir.plan)
+    counts = {"num_found": len(images), "num_known": 0, "num_planned": len(images), "num_ignored": 0}
+    source = open_source(str(folder / "images"))
+    plan = ScoringPlan(source, False, CHAMPION, **counts, ignored_examples=(), planned_at="")
+    run_dir.save_json(run_dir.plan_json, plan)
+    shutil.copyfile(MODEL_FILE, run_dir.champion_model)
+    start = time.perf_counter()
+    score_faces.main(str(run_dir))
+    return len(images) / (time.perf_counter() - start)
 
 
-def in_a_process(folder: str, settings: ScoringSettings) -> float:
-    """Images a second of `one_process` in a process of its own, without its start."""
+def in_processes(folder: Path, settings: ScoringSettings, *, number: int) -> float:
+    """Images a second of `one_process` in so many processes at a time, each with all images, without their start."""
     script = ONE_PROCESS.format(
-        project=str(PROJECT), folder=folder, precision=settings.precision, batch_rows=settings.batch_rows
+        project=str(PROJECT), folder=str(folder), precision=settings.precision, batch_rows=settings.batch_rows
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT)
-    return float(answer.stdout.split()[-1])
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(number)
+    ]
+    return sum(float(process.communicate()[0].split()[-1]) for process in started)
 
 
 def one_process(folder: str, precision: str, batch_rows: int) -> None:
@@ -139,7 +148,7 @@ def one_process(folder: str, precision: str, batch_rows: int) -> None:
 
     from fer_tasks.face_scoring import face_scorer
 
-    images = planned(folder)
+    images = planned(Path(folder))
     scorer = face_scorer(open_source(folder), MODEL_FILE, CHAMPION, ScoringSettings(precision=precision))
     batches = [
         pa.RecordBatch.from_pylist(images[start : start + batch_rows]) for start in range(0, len(images), batch_rows)

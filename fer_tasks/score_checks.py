@@ -77,31 +77,36 @@ def run(run_dir: ScoringDirectory) -> ScoreChecks:
     """
     with run_dir.attempt("check_scores"):
         quiet_great_expectations()
-        plan = scoring_plan.load(run_dir)
-        scores, refused = _read(run_dir.scores), _read(run_dir.refused)
-        profile = profile_of(scores)
-        former, batch_drift = _since_last_batch(run_dir, plan.model.registered_model, profile)
-        training_drift = compare(profile, plan.model.profile) if plan.model.profile else ()
-        table = score_table(_read(run_dir.plan), scores, refused)
-        table = table.assign(training_drift=beyond_chance(training_drift), batch_drift=beyond_chance(batch_drift))
-        outcomes = judge(table, score_expectations(ScoringSettings.load(run_dir)), None, suite=SUITE_NAME)
-        blocking = tuple(_sentence(outcome) for outcome in outcomes if not outcome.passed)
-        checks = ScoreChecks(
-            passed=not blocking,
-            blocking=blocking,
-            **_told(scores),
-            num_refused=len(refused),
-            emotions=profile.predicted,
-            training_drift=training_drift,
-            batch_drift=batch_drift,
-            former=former,
-            expectations=tuple(outcomes),
-        )
+        checks = _check(run_dir)
         run_dir.save_json(run_dir.checks_json, checks)
-        _log.info("%d scored, %d refused: %s", checks.num_scored, checks.num_refused, " ".join(blocking) or "passed")
-        if blocking:
-            raise DataQualityError("The scores were refused. " + " ".join(blocking))
+        told = " ".join(checks.blocking)
+        _log.info("%d scored, %d refused: %s", checks.num_scored, checks.num_refused, told or "passed")
+        if not checks.passed:
+            raise DataQualityError(f"The scores were refused. {told}")
     return checks
+
+
+def _check(run_dir: ScoringDirectory) -> ScoreChecks:
+    plan = scoring_plan.load(run_dir)
+    scores, refused = _read(run_dir.scores), _read(run_dir.refused)
+    profile = profile_of(scores)
+    former, batch_drift = _since_last_batch(run_dir, plan.model.registered_model, profile)
+    training_drift = compare(profile, plan.model.profile) if plan.model.profile else ()
+    table = score_table(_read(run_dir.plan), scores, refused)
+    table = table.assign(training_drift=beyond_chance(training_drift), batch_drift=beyond_chance(batch_drift))
+    outcomes = judge(table, score_expectations(ScoringSettings.load(run_dir)), None, suite=SUITE_NAME)
+    blocking = tuple(_sentence(outcome) for outcome in outcomes if not outcome.passed)
+    return ScoreChecks(
+        passed=not blocking,
+        blocking=blocking,
+        **_told(scores),
+        num_refused=len(refused),
+        emotions=profile.predicted,
+        training_drift=training_drift,
+        batch_drift=batch_drift,
+        former=former,
+        expectations=tuple(outcomes),
+    )
 
 
 def load(run_dir: ScoringDirectory) -> ScoreChecks:

@@ -54,15 +54,10 @@ def _single_scores() -> list[Any]:
 
     is_in, never = gxe.ExpectColumnValuesToBeInSet, {"value_set": [False]}
     between = partial(_blocks, gxe.ExpectColumnValuesToBeBetween)
+    known = f"Every emotion is one of {', '.join(EMOTIONS)}."
     return [
         _blocks(is_in, "nothing_missing", "No score lacks a value.", column="lacks_a_value", **never),
-        _blocks(
-            is_in,
-            "emotion_known",
-            f"Every emotion is one of {', '.join(EMOTIONS)}.",
-            column="emotion",
-            value_set=list(EMOTIONS),
-        ),
+        _blocks(is_in, "emotion_known", known, column="emotion", value_set=list(EMOTIONS)),
         between("probability_least", "No probability is below 0.", column="least_probability", min_value=0),
         between("probability_most", "No probability is above 1.", column="most_probability", max_value=1),
         between(

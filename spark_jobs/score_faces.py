@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -77,10 +77,12 @@ def main(run_dir_path: str) -> None:
 
 
 def _write(table: DataFrame, run_dir: ScoringDirectory, path: Path) -> int:
-    """Number of rows."""
+    """Number of rows, counted while writing."""
+    counts = Observation(path.stem)
     with run_dir.replacing(path) as folder:
-        table.write.parquet(str(folder))
-    return table.sparkSession.read.parquet(str(path)).count()
+        table.observe(counts, F.count(F.lit(1)).alias("rows")).write.parquet(str(folder))
+        num_rows: int = counts.get["rows"]
+    return num_rows
 
 
 if __name__ == "__main__":

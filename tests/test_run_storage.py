@@ -10,11 +10,15 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from scored_run import passed, score, write_run
 
+from fer_tasks import store_scores
 from fer_tasks.errors import DatasetError, PipelineError
 from fer_tasks.retention import clean_runs
 from fer_tasks.run_directory import RunDirectory, runs_folder
 from fer_tasks.run_storage import storage_in_use
+from fer_tasks.score_store import known_images
+from fer_tasks.scoring_directory import ScoreFolder, ScoringDirectory
 
 PROJECT = Path(__file__).resolve().parent.parent
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -249,3 +253,16 @@ def test_old_runs_are_deleted_from_the_store_and_the_mirror(bucket, machine, reg
     machine("one").pull()
     assert clean_runs(made.root.parent, 1).deleted == ("run-2",)
     assert not (made.root.parent / "run-1" / "steps" / "train_model.json").exists()
+
+
+def test_what_one_machine_has_scored_is_known_to_the_other(bucket, machine):
+    machine("one")
+    run_dir = write_run(ScoringDirectory.for_run_id("run"), [score("a", "happy")], {"b": "empty"})
+    run_dir.save_json(run_dir.checks_json, passed(1, 1))
+    store_scores.run(run_dir)
+    assert any(key.startswith("all/runs/scored/m/scores.parquet/scored_on=2026-11-25/") for key in stored(bucket))
+    machine("other")
+    folder = ScoreFolder.for_model("m")
+    folder.pull()
+    known = known_images(folder, 3, but="next", on="2026-11-26")
+    assert sorted(known["path"].to_pylist()) == ["a", "b"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import scored_run
 from scored_run import passed, score, write_run
 
 from fer_tasks import store_scores
@@ -136,7 +137,7 @@ def test_what_another_run_has_scored_meanwhile_is_not_stored_twice(store):
     assert len(pd.read_parquet(folder().scores)) == 3
 
 
-def test_the_last_batch_is_the_one_stored_last_by_another_run(store):
+def test_the_last_batch_is_the_one_stored_last_by_another_run(store, monkeypatch):
     assert last_batch(folder(), but="one") is None
     store("one", [score("a", "happy")], {})
     store("two", [score("b", "happy")], {}, version=4, planned_at="2026-11-26T01:00:00+00:00")
@@ -144,3 +145,6 @@ def test_the_last_batch_is_the_one_stored_last_by_another_run(store):
     last = last_batch(folder(), but="three")
     assert (last.run, last.version, last.scored_on) == ("two", 4, "2026-11-26")
     assert last_batch(folder(), but="two").run == "one"
+    monkeypatch.setattr(scored_run, "SCORED_AT", scored_run.SCORED_AT + pd.Timedelta(hours=1))
+    store("a-later", [score("d", "happy")], {})
+    assert last_batch(folder(), but="two").run == "a-later"

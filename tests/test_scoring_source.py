@@ -125,6 +125,9 @@ def test_a_csv_needs_a_column_of_pixels_and_its_lines_are_known_by_their_content
     after = versions(table)
     assert {path: after[path] for path in before} == before
     assert set(after) - set(before) == {f"{table}:7"}
+    table.write_text(table.read_text().replace("8,1 2 3", "8,1 2 4"))
+    changed = versions(table)
+    assert {path for path in changed if changed[path] != after[path]} == {f"{table}:4"}
     [(_, appended)] = read(open_source(str(table)), keep=lambda path: path.endswith(":7"))
     np.testing.assert_array_equal(appended, face(4))
 
