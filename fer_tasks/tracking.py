@@ -21,6 +21,7 @@ from fer_tasks.file_lock import locked
 from fer_tasks.lineage import Lineage
 from fer_tasks.report_page import Verdict
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.run_storage import home
 from fer_tasks.training_history import History
 
 _log = logging.getLogger(__name__)
@@ -91,13 +92,6 @@ def tracking_uri() -> str:
 def without_password(uri: str) -> str:
     """The address as a report may show it."""
     return re.sub(r"//[^/\s]*@", "//", uri)
-
-
-def home() -> Path:
-    """FER_HOME, or AIRFLOW_HOME, or `.airflow` inside the project: where `make run` keeps its registry."""
-    project = Path(__file__).resolve().parent.parent
-    chosen = os.environ.get("FER_HOME") or os.environ.get("AIRFLOW_HOME") or project / ".airflow"
-    return Path(chosen).absolute()
 
 
 def import_mlflow() -> Any:
