@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import PipelineError, TrainingError
 from fer_tasks.file_lock import locked
-from fer_tasks.inference_network import inference_network
 from fer_tasks.initial_weights import PRETRAINED, model_file
 from fer_tasks.model import import_keras, load_model, predict_probabilities
 from fer_tasks.run_storage import home
@@ -108,11 +107,10 @@ def export(model: Any, target: Path, form: Form) -> None:
     keras = import_keras()
     import tensorflow as tf
 
-    network = inference_network(model, "float32")
     archive = keras.export.ExportArchive()
-    archive.track(network)
+    archive.track(model)
     face = keras.InputSpec(shape=(None, IMAGE_SIDE, IMAGE_SIDE, 1), dtype="float32")
-    archive.add_endpoint("serve", lambda faces: network(faces, training=False), input_signature=[face])
+    archive.add_endpoint("serve", lambda faces: model(faces, training=False), input_signature=[face])
     with TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

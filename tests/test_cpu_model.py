@@ -56,6 +56,12 @@ def test_it_answers_as_keras_does(folder, faces, form, tolerance):
     assert np.abs(answers - keras_says(folder, faces)).max() < tolerance
 
 
+def test_int8_is_a_third_of_the_size_and_answers_a_little_otherwise(folder, faces):
+    whole, small = (exported(folder / "model.keras", form) for form in ("float32", "int8"))
+    assert small.stat().st_size < whole.stat().st_size / 3
+    assert (CpuModel(small).predict_on_batch(faces) != CpuModel(whole).predict_on_batch(faces)).mean() > 0.5
+
+
 @pytest.mark.slow
 def test_the_shipped_weights_exported_answer_as_in_keras(faces):
     shipped = PROJECT / "fer_tasks" / "pretrained"

@@ -1,5 +1,6 @@
 """Emotions over time, as a page and as a picture: what is drawn is what was told."""
 
+import base64
 import re
 
 import cv2
@@ -58,6 +59,17 @@ def test_the_faces_seen_longest_are_shown():
     assert page.num_faces == 19
     assert [face.track for face in page.faces] == list(range(8, 20))
     assert len(page.faces) == emotion_timeline.MAX_FACES
+
+
+def test_a_face_is_shown_as_it_was_where_the_model_was_surest():
+    timelines = Timelines()
+    for number, share in enumerate((0.6, 0.9, 0.7)):
+        probabilities = np.array([share, 1 - share, 0, 0, 0, 0, 0], np.float32)
+        pixels = np.full((48, 48), number / 2, np.float32)
+        timelines.add(Frame(number, number / 10, PICTURE), [SeenFace(1, BOX, probabilities, pixels)])
+    png = base64.b64decode(timelines.page("clip.mp4").faces[0].picture.partition(",")[2])
+    shown = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert (np.abs(shown.astype(int) - 128) <= 1).all()
 
 
 def test_the_page_loads_nothing_and_escapes_the_video_s_name(tmp_path):
