@@ -187,7 +187,7 @@ def _load(options: argparse.Namespace, usual_runtime: str) -> tuple[Any, RunSett
     if runtime == "keras" or options.explain is not None:  # which asks for gradients
         return load_model_folder(options.model)
     form: Form = "int8" if runtime == "int8" else "float32"
-    num_threads = len(os.sched_getaffinity(0))
+    num_threads = 1 if form == "int8" else len(os.sched_getaffinity(0))  # half a millisecond is not worth sharing
     model = load_cpu_model(RunDirectory(options.model).model, form, num_threads=num_threads)
     return model, load_settings(options.model)
 

@@ -4,7 +4,11 @@ import csv
 import io
 import json
 import math
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +24,7 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.video import Smoothing, WriteBehind, read_ahead
 
+PROJECT = Path(__file__).resolve().parent.parent
 NUM_FRAMES = 12
 
 
@@ -73,7 +78,7 @@ def test_each_frame_has_a_row_for_each_face_that_is_followed(told):
 def test_without_smoothing_a_face_is_answered_as_in_a_picture(told, clip, model):
     _, picture = cv2.VideoCapture(str(clip)).read()
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    keras_model, _ = predict.load_model_folder(predict.Path(model[1]))
+    keras_model, _ = predict.load_model_folder(Path(model[1]))
     for row, box in zip(told, FaceDetector(longest_side=640).find(picture), strict=False):
         face = cv2.resize(crop_face(grey, box), (48, 48), interpolation=cv2.INTER_AREA) / np.float32(255)
         assert shares(row) == pytest.approx(keras_model.predict_on_batch(face[None, ..., None])[0], abs=0.01)
@@ -187,3 +192,21 @@ def test_what_fails_while_written_behind_comes_to_light():
     failing(0)
     with pytest.raises(ZeroDivisionError):
         failing.close()
+
+
+def test_a_keyboard_interrupt_ends_it_in_good_order(model, tmp_path):
+    clip = write_clip(tmp_path / "long.mp4", num_frames=600)
+    outputs = [tmp_path / name for name in ("rows.jsonl", "out.mp4", "plot.html")]
+    options = [f"--{name}={path}" for name, path in zip(("output", "annotate", "plot"), outputs, strict=True)]
+    command = [sys.executable, "-m", "fer_tasks.predict", str(clip), *model, *options]
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (outputs[0].is_file() and outputs[0].stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (0, False)
+    last = json.loads(outputs[0].read_text().splitlines()[-1])
+    num_frames = cv2.VideoCapture(str(outputs[1])).get(cv2.CAP_PROP_FRAME_COUNT)
+    assert last["frame"] + 1 == pytest.approx(num_frames, abs=1)
+    assert num_frames < 600
+    assert "Face 3" in outputs[2].read_text()
