@@ -65,19 +65,18 @@ def draw(picture: Picture, faces: Iterable[Prediction]) -> Picture:
             continue
         if item.box is None:
             return _draw_crop(picture, item.probabilities)
-        _draw_face(drawn, item.box, item.probabilities)
+        draw_face(drawn, item.box, item.probabilities, EMOTIONS[int(item.probabilities.argmax())])
     return drawn
 
 
-def _draw_face(picture: Picture, box: FoundFace, probabilities: NDArray[np.float32]) -> None:
-    """Draw into the picture."""
+def draw_face(picture: Picture, box: FoundFace, probabilities: NDArray[np.float32], name: str) -> None:
+    """Draw into the picture: the box, below the name and the highest probability, and a bar for each."""
     left, top, right, bottom = (
         round(value) for value in (box.left, box.top, box.left + box.width, box.top + box.height)
     )
     scale = float(np.clip(box.height / 220, 0.4, 2.0))
     cv2.rectangle(picture, (left, top), (right, bottom), ACCENT, max(2, round(3 * scale)), cv2.LINE_AA)
-    best = int(probabilities.argmax())
-    _draw_label(picture, f"{EMOTIONS[best]} {probabilities[best]:.0%}", left, top, scale)
+    _draw_label(picture, f"{name} {probabilities.max():.0%}", left, top, scale)
     width = max(round(120 * scale), 70)
     at = right + 4 if right + 4 + width <= picture.shape[1] else left - 4 - width
     _draw_bars(picture, probabilities, (at, top), (width, max(bottom - top, 7 * 10)))

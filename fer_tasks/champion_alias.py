@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fer_tasks.errors import RegistryError
 from fer_tasks.file_lock import locked
-from fer_tasks.tracking import home
+from fer_tasks.run_storage import home
 
 CHAMPION = "champion"
 PREVIOUS_CHAMPION = "previous_champion"

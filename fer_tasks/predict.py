@@ -1,4 +1,4 @@
-"""Emotions of faces: in pictures, in crops of faces, in folders of them, to a CSV or lines of JSON.
+"""Emotions of faces: in pictures, in crops of faces, in folders of them, in a video, to a CSV or lines of JSON.
 
     python -m fer_tasks.predict PATH... [--output predictions.csv] [--annotate out.png] [--tta] [--model DIR]
 
@@ -7,10 +7,16 @@ and --detect decide that for all. PATH may be a pattern, or - for a list of path
 
 Columns: path, emotion, confidence, a probability an emotion, error, the reason where there is no prediction, and for a
 face that was found, its number and box. Exit status 2 when a file has no prediction, unless --keep-going.
+
+    python -m fer_tasks.predict VIDEO [--output emotions.csv] [--annotate out.mp4] [--plot emotions.html]
+
+A row for each frame and face: frame, seconds, track (the number of the face), emotion, confidence, the probabilities,
+smoothed over time, and its box. VIDEO may be the number of a camera, such as 0, which Ctrl-C ends.
 """
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.cpu_model import Form, load_cpu_model
 from fer_tasks.errors import DatasetError, PipelineError
 from fer_tasks.face_detection import FaceDetector, FoundFace, crop_face
 from fer_tasks.face_filters import prepare_face
@@ -32,11 +39,17 @@ from fer_tasks.prediction_rows import Prediction, format_of, write_rows
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training_network import use_cores
-from fer_tasks.views import predict_views
+from fer_tasks.video import SMOOTHING_SECONDS
+from fer_tasks.video_command import predict_video, video_source
+from fer_tasks.views import NUM_VIEWS, predict_views
 
 MAX_CROP_SIDE = 128
 """A picture with a longer side is searched for faces unless told otherwise: crops of faces are rarely larger, and a
 face in a smaller picture has fewer pixels than the network wants."""
+
+MANY_FACES = 5000
+"""From so many on (a view of --tta counts as one), Keras, which takes a quarter less time a face in large batches, has
+made good for its seconds of starting."""
 
 NO_FACE = "no face was found; if the picture is the crop of a face, add --crops"
 
@@ -128,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, folder, pattern, or -")
     parser.add_argument("--output", type=Path, help="CSV to write, or lines of JSON (.jsonl); printed without it")
     parser.add_argument(
-        "--annotate", type=Path, metavar="PICTURE", help="picture with boxes and bars; folder for several"
+        "--annotate", type=Path, metavar="FILE", help="picture or video with boxes and bars; folder for several"
     )
     parser.add_argument("--explain", type=Path, metavar="FOLDER", help="LIME map of each face, as a PNG in that folder")
     sort = parser.add_mutually_exclusive_group()
@@ -136,17 +149,32 @@ def _parser() -> argparse.ArgumentParser:
     sort.add_argument("--detect", action="store_true", help="faces are searched in every picture, also in small ones")
     parser.add_argument("--tta", action="store_true", help="average over flips and crops: slower, more accurate")
     parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
+    parser.add_argument(
+        "--runtime", choices=("litert", "int8", "keras"),
+        help="litert answers as keras does; int8, the usual one of videos, is much faster and a little off",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plot", type=Path, action="append", default=[], metavar="FILE",
+        help="of a video: its emotions over time, as .html or .png; may be given twice",
+    )  # fmt: skip
+    parser.add_argument(
+        "--smoothing", type=float, default=SMOOTHING_SECONDS, metavar="SECONDS", help="of a video, over time; 0: none"
+    )
+    parser.add_argument("--seconds", type=float, help="of a video or a camera: end after so many")
     parser.add_argument("--keep-going", action="store_true", help="exit status 0 although files have no prediction")
     return parser
 
 
 def _predict(options: argparse.Namespace) -> int:
     """Returns the number of errors."""
+    if (source := video_source(options)) is not None:
+        return predict_video(options, source, *_load(options, "int8"))
     form = format_of(options.output)
     files = list(find_images(options.paths))
     if options.explain is not None:
         use_cores()
-    model, settings = load_model_folder(options.model)
+    is_many = len(files) * (NUM_VIEWS if options.tta else 1) >= MANY_FACES
+    model, settings = _load(options, "keras" if is_many else "litert")
     find: Finder = whole_picture if options.crops else FaceFinder(max_crop_side=0 if options.detect else MAX_CROP_SIDE)
     predictions = predict_files(files, model, settings, tta=options.tta, find=find)
     if options.annotate is not None:
@@ -161,6 +189,16 @@ def _predict(options: argparse.Namespace) -> int:
         return write_rows(predictions, sys.stdout, form)
     with options.output.open("w", newline="", encoding="utf-8") as file:
         return write_rows(predictions, file, form)
+
+
+def _load(options: argparse.Namespace, usual_runtime: str) -> tuple[Any, RunSettings]:
+    runtime = options.runtime or usual_runtime
+    if runtime == "keras" or options.explain is not None:  # which asks for gradients
+        return load_model_folder(options.model)
+    form: Form = "int8" if runtime == "int8" else "float32"
+    num_threads = 1 if form == "int8" else len(os.sched_getaffinity(0))  # half a millisecond is not worth sharing
+    model = load_cpu_model(RunDirectory(options.model).model, form, num_threads=num_threads)
+    return model, load_settings(options.model)
 
 
 def _batched(files: Iterator[Path]) -> Iterator[tuple[Path, ...]]:

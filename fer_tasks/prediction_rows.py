@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -22,7 +22,6 @@ COLUMNS = (
     "path", "emotion", "confidence", *(f"probability_{emotion}" for emotion in EMOTIONS), "error",
     "face", "left", "top", "width", "height",
 )  # fmt: skip
-_SHARES = COLUMNS[2:10]
 
 
 @dataclass(frozen=True)
@@ -54,27 +53,37 @@ def format_of(output: Path | None) -> Format:
     raise DatasetError(f"--output is {output}; let its name end in .csv, or in .jsonl for lines of JSON.")
 
 
+class RowWriter:
+    """Writes rows of a CSV, below its header, or lines of JSON without the values that are empty texts."""
+
+    def __init__(self, file: TextIO, columns: Sequence[str], form: Format = "csv") -> None:
+        self._file, self._form = file, form
+        self._csv = csv.DictWriter(file, columns, lineterminator="\n")
+        if form == "csv":
+            self._csv.writeheader()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """In a CSV, probabilities and the confidence have six places."""
+        if self._form == "csv":
+            self._csv.writerow({name: _cell(name, value) for name, value in row.items()})
+        else:
+            self._file.write(json.dumps({name: value for name, value in row.items() if value != ""}) + "\n")
+
+
 def write_rows(predictions: Iterable[Prediction], file: TextIO, form: Format = "csv") -> int:
     """Write a row, or a line of JSON, for each, and tell each error on stderr. Returns the number of errors."""
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    if form == "csv":
-        writer.writeheader()
-    num_errors = 0
+    writer, num_errors = RowWriter(file, COLUMNS, form), 0
     for item in predictions:
         if item.error:
             num_errors += 1
             print(visible(f"{item.path}: {item.error}"), file=sys.stderr)
-        row = row_of(item)
-        if form == "csv":
-            writer.writerow({name: _cell(name, value) for name, value in row.items()})
-        else:
-            file.write(json.dumps({name: value for name, value in row.items() if value != ""}) + "\n")
+        writer.write(row_of(item))
     return num_errors
 
 
 def _cell(name: str, value: Any) -> Any:
     """Of texts that a spreadsheet would take for a formula, a path gets `./`, which leaves it one, others `'`."""
-    if name in _SHARES and value != "":
+    if _is_share(name) and value != "":
         return f"{value:.6f}"
     if not isinstance(value, str):
         return value
@@ -94,3 +103,7 @@ def row_of(item: Prediction) -> dict[str, Any]:
         sides = {name: round(getattr(item.box, name), 1) for name in ("left", "top", "width", "height")}
         row |= {"face": item.face, **sides}
     return row
+
+
+def _is_share(column: str) -> bool:
+    return column == "confidence" or column.startswith("probability_")

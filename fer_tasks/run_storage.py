@@ -147,14 +147,19 @@ class RunStorage:
         return filesystem, base.rstrip("/")
 
 
+def home() -> Path:
+    """FER_HOME, or AIRFLOW_HOME, or `.airflow` inside the project: where registry and exported models lie."""
+    project = Path(__file__).resolve().parent.parent
+    chosen = os.environ.get("FER_HOME") or os.environ.get("AIRFLOW_HOME") or project / ".airflow"
+    return Path(chosen).absolute()
+
+
 def storage_in_use() -> RunStorage | None:
     """The store that FER_RUNS_FOLDER names, or None where that is a folder."""
     url = os.environ.get("FER_RUNS_FOLDER", "")
     if "://" not in url:
         return None
-    project = Path(__file__).resolve().parent.parent
-    home = os.environ.get("FER_HOME") or os.environ.get("AIRFLOW_HOME") or project / ".airflow"
-    return RunStorage(url, Path(os.environ.get("FER_RUNS_MIRROR") or Path(home) / "runs-mirror").absolute())
+    return RunStorage(url, Path(os.environ.get("FER_RUNS_MIRROR") or home() / "runs-mirror").absolute())
 
 
 @contextmanager

