@@ -65,7 +65,7 @@ def finished(runs: Path, registry_home: Path) -> RunDirectory:
             ballast.unlink()
         if step == "promote_model":
             assert aliases(registry_home, "fer-classifier") == before == {}
-        if kilobytes > 8:
+        if kilobytes == 64:  # with less, what the step had written before leaves no room for the record of its end
             last = run_dir.attempts(step)[-1]
             assert last.status == "failed", step
             assert "No space left on device" in str(last.reason), step
