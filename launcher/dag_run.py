@@ -43,7 +43,7 @@ def main() -> None:
     _wait_for_api_server(os.environ["AIRFLOW__API__BASE_URL"])
     os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
-    notice_killed_workers()
+    notice_killed_workers(options.dag_id, run_id_of(options.run_after))
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -52,6 +52,11 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     sys.exit(0 if run.state == DagRunState.SUCCESS else 1)
+
+
+def run_id_of(run_after: datetime) -> str:
+    """What Airflow calls a manual run without a logical date; see airflow.models.dagrun.DagRun.generate_run_id."""
+    return f"manual__{run_after.isoformat()}"
 
 
 def end_every_worker() -> None:
@@ -72,8 +77,8 @@ def end_every_worker() -> None:
     LocalExecutor.end = end_all
 
 
-def notice_killed_workers() -> None:
-    """Have a task whose worker was killed reported as failed, so that Dag.test has it tried again.
+def notice_killed_workers(dag_id: str, run_id: str) -> None:
+    """Have a task of the run whose worker was killed reported as failed, so that Dag.test has it tried again.
 
     A real scheduler misses the task's heartbeats; Dag.test would wait without end for what the worker never says.
     """
@@ -83,21 +88,20 @@ def notice_killed_workers() -> None:
 
     def look_and_sync(executor: LocalExecutor) -> None:
         sync(executor)
-        for key in _lost(executor.running):
+        for key in _lost_tasks(dag_id, run_id):
             executor.fail(key, "The worker of the executor that ran it was killed.")
 
     LocalExecutor.sync = look_and_sync
 
 
-def _lost(running: set[Any]) -> list[Any]:
-    """The keys of those tasks that the database takes for running."""
+def _lost_tasks(dag_id: str, run_id: str) -> list[Any]:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
 
     with create_session() as session:
-        going_on = session.query(TaskInstance).filter(TaskInstance.state == TaskInstanceState.RUNNING)
-        return [ti.key for ti in going_on if ti.key in running and _is_lost(ti)]
+        of_run = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, state=TaskInstanceState.RUNNING)
+        return [ti.key for ti in of_run if _is_lost(ti)]
 
 
 def _is_lost(ti: Any) -> bool:

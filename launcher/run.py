@@ -17,6 +17,7 @@ from typing import BinaryIO
 from fer_tasks.errors import PipelineError
 from fer_tasks.parent_death import die_with_parent
 from fer_tasks.run_directory import RunDirectory
+from launcher.dag_run import run_id_of
 from launcher.environment import AIRFLOW, PROJECT, airflow_environment, migrate_database
 from launcher.processes import exit_on_sigterm, stop
 from launcher.progress import Progress, error_in
@@ -48,7 +49,7 @@ def main() -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         status = _run_dag(options.dag, options.conf, now=now, environment=environment, output=output)
-    return _tell_end(status, run_id=_run_id(now), log=log, task_logs=_task_logs(environment, options.dag, now))
+    return _tell_end(status, run_id=run_id_of(now), log=log, task_logs=_task_logs(environment, options.dag, now))
 
 
 def _json_object(text: str) -> dict[str, object]:
@@ -61,19 +62,14 @@ def _json_object(text: str) -> dict[str, object]:
     return value
 
 
-def _run_id(now: datetime) -> str:
-    """What Airflow calls a manual run without a logical date; see airflow.models.dagrun.DagRun.generate_run_id."""
-    return f"manual__{now.isoformat()}"
-
-
 def _task_logs(environment: dict[str, str], dag_id: str, now: datetime) -> Path:
-    return Path(environment["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={_run_id(now)}"
+    return Path(environment["AIRFLOW_HOME"]) / "logs" / f"dag_id={dag_id}" / f"run_id={run_id_of(now)}"
 
 
 def _run_dag(
     dag_id: str, conf: dict[str, object], *, now: datetime, environment: dict[str, str], output: BinaryIO
 ) -> int:
-    progress = Progress(RunDirectory.for_run_id(_run_id(now)), _task_logs(environment, dag_id, now))
+    progress = Progress(RunDirectory.for_run_id(run_id_of(now)), _task_logs(environment, dag_id, now))
     started = time.monotonic()
 
     def start(command: list[str]) -> "subprocess.Popen[bytes]":

