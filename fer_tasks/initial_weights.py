@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_tasks.data_roots import check_allowed
 from fer_tasks.errors import TrainingError
-from fer_tasks.model import STEM_WIDTH, load_model
+from fer_tasks.model import STEM_WIDTHS, load_model
 from fer_tasks.settings import RunSettings
 
 WEIGHTS_BY_NAME = ("none", "pretrained", "champion")
@@ -48,7 +48,7 @@ def width_of(initial: Any | None, settings: RunSettings) -> float:
     if settings.architecture != "resnet" or initial is None:
         return settings.network_width
     stems = [layer.output.shape[-1] for layer in initial.layers if layer.name == "stage_1"]
-    return stems[0] / STEM_WIDTH if stems else settings.network_width
+    return stems[0] / STEM_WIDTHS[-1] if stems else settings.network_width
 
 
 def transfer(initial: Any, network: Any, settings: RunSettings) -> None:

@@ -14,7 +14,7 @@ from fer_tasks import model_file
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import TrainingError
 
-STEM_WIDTH = 64
+STEM_WIDTHS = (32, 64)
 RESNET_WIDTHS = (128, 256, 256)
 _BATCH_NORM_MOMENTUM = 0.9  # an epoch of a small data set has ten steps; 0.99 would remember the untrained network
 _PREDICTION_BATCH = 256
@@ -73,14 +73,15 @@ def _emotions(layers: Any, architecture: str, crop: Any, width: float) -> Any:
 
 
 def _resnet(layers: Any, x: Any, factor: float) -> Any:
-    """A convolution of stride 2, three stages with a residual block each and max-pooling between them, global average
-    pooling.
+    """Two convolutions, the second of stride 2, three stages with a residual block each and max-pooling between them,
+    global average pooling.
 
     2.3 million parameters at factor 1, for faces of any size, in four stages, each ending in a layer of its name. Few
-    and wide convolutions, none of them at full size, since these keep a CPU busiest: see docs/model.md.
+    and wide convolutions, only a narrow one of them at full size, since these keep a CPU busiest: see docs/model.md.
     """
-    stem, *widths = (16 * max(1, round(width * factor / 16)) for width in (STEM_WIDTH, *RESNET_WIDTHS))
-    x = _convolution(layers, x, stem, size=5, stride=2, name="stage_1")
+    eye, stem, *widths = (16 * max(1, round(width * factor / 16)) for width in (*STEM_WIDTHS, *RESNET_WIDTHS))
+    x = _convolution(layers, x, eye)
+    x = _convolution(layers, x, stem, stride=2, name="stage_1")
     for stage, width in enumerate(widths):
         if stage > 0:
             x = layers.MaxPooling2D(2)(x)
@@ -89,9 +90,9 @@ def _resnet(layers: Any, x: Any, factor: float) -> Any:
     return layers.GlobalAveragePooling2D()(x)
 
 
-def _convolution(layers: Any, x: Any, width: int, *, size: int = 3, stride: int = 1, name: str | None = None) -> Any:
-    """Convolution, batch normalisation, and ReLU of that name."""
-    x = layers.Conv2D(width, size, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+def _convolution(layers: Any, x: Any, width: int, *, stride: int = 1, name: str | None = None) -> Any:
+    """3x3 convolution, batch normalisation, and ReLU of that name."""
+    x = layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
     return layers.ReLU(name=name)(x)
 

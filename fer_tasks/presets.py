@@ -22,11 +22,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fer2013": {
         "network_width": 1.0,
-        "epochs": 90,
+        "epochs": 100,
         "batch_size": 128,
         "learning_rate": 0.1,
         "label_smoothing": 0.1,
-        "patience": 90,
+        "patience": 100,
         "crop_side": 44,
         "first_crop_side": 32,
         "self_distillation": 0.9,
