@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["fer_tasks", "PIL", "zipfile", "csv"]):
     from fuzz.seeds import CORPUS
     from fuzz.targets import TARGETS
 
-_SECONDS_AN_INPUT = 30
+_SECONDS_AN_INPUT = 120
 _MEGABYTES = 3000
 _LONGEST = {"image": 4096, "zip": 4096, "csv": 8192, "pixel_text": 8192, "conf": 2048}
 

@@ -54,13 +54,19 @@ def environment(home: Path) -> dict[str, str]:
 )
 def test_no_secret_is_left_in_files_or_printed(tmp_path, dag, conf):
     command = [sys.executable, "-m", "launcher.run", "--dag", dag, "--conf", json.dumps(conf)]
-    done = subprocess.run(command, cwd=PROJECT, env=environment(tmp_path), capture_output=True, timeout=580)
-    assert done.returncode != 0
+    process = subprocess.Popen(
+        command, cwd=PROJECT, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        printed, _ = process.communicate(timeout=550)
+    finally:
+        process.terminate()  # ends Airflow's processes, too
+    assert process.returncode != 0
     files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
     names = {path.name for path in files}
     assert {"airflow.db", "start_run.json"} <= names
     assert any(path.suffix == ".log" for path in files)
-    contents = {"(printed)": done.stdout + done.stderr, **{str(path): path.read_bytes() for path in files}}
+    contents = {"(printed)": printed, **{str(path): path.read_bytes() for path in files}}
     found = [
         (where, secret) for where, data in contents.items() for secret in SECRETS.values() if secret.encode() in data
     ]
