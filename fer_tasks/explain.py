@@ -69,7 +69,10 @@ def explain_file(
     model, settings = load_model_folder(model_folder)
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
-    decoded = decode(read_picture(image), max_megapixels=settings.max_image_megapixels)
+    try:
+        decoded = decode(read_picture(image), max_megapixels=settings.max_image_megapixels)
+    except DatasetError as error:
+        raise DatasetError(f"{image}: {error}") from error
     face = prepare_face(decoded.pixels, settings)
     surrogate, around = explain_face(face, network_for(model, settings), settings, emotion)
     return surrogate, around, region_names(around.segments, settings)

@@ -91,7 +91,7 @@ def test_a_spark_job_is_submitted_only_where_no_former_run_has_its_result(dag, t
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
     submitted = []
 
-    def submit(hook, application):
+    def submit(hook, application, **popen_options):
         submitted.append(application)
         run_dir = RunDirectory.for_run_id("first" if len(submitted) == 1 else "other")
         with run_dir.attempt("ingest_dataset"):

@@ -34,7 +34,7 @@ def test_folded_normalisation_changes_nothing_but_rounding(trained, faces):
     fast = inference_network(trained, "float32")
     kinds = [type(layer).__name__ for layer in fast.layers]
     assert "BatchNormalization" not in kinds
-    assert kinds.count("Conv2D") == 7
+    assert kinds.count("Conv2D") == 8
     expected = trained.predict_on_batch(faces)
     assert expected.std(axis=0).max() > 1e-3  # the faces differ to it
     np.testing.assert_allclose(fast.predict_on_batch(faces), expected, atol=1e-5)

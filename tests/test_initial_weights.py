@@ -45,7 +45,7 @@ def test_the_width_is_that_of_the_initial_weights(initial):
 
 
 @pytest.mark.parametrize(("architecture", "num_stages", "trainable"), [
-    ("resnet", 0, 23), ("resnet", 1, 20), ("resnet", 4, 2), ("paper_cnn", 2, 8), ("paper_cnn", 4, 4),
+    ("resnet", 0, 26), ("resnet", 1, 20), ("resnet", 4, 2), ("paper_cnn", 2, 8), ("paper_cnn", 4, 4),
 ])  # fmt: skip
 def test_frozen_stages_are_counted_from_the_input(architecture, num_stages, trainable):
     network = build_model(architecture)

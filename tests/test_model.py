@@ -50,8 +50,8 @@ def test_the_width_is_a_factor_of_the_channels():
     kernels = [
         layer.kernel.shape[2:] for layer in build_model("resnet", width=0.5).layers if type(layer).__name__ == "Conv2D"
     ]
-    assert kernels == [(1, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128)]
-    assert build_model("resnet").count_params() == 2_294_343
+    assert kernels == [(1, 16), (16, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128)]
+    assert build_model("resnet").count_params() == 2_311_591
 
 
 def test_the_paper_network_is_of_the_papers_layers():

@@ -19,10 +19,10 @@ from fer_tasks.parent_death import die_with_parent
 
 if sys.argv[1] == "forks":
     os.register_at_fork(after_in_child=die_with_parent)
-    child = os.fork() or time.sleep(600)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
 else:
-    child = subprocess.Popen(["sleep", "600"], preexec_fn=die_with_parent).pid
-print(child, flush=True)
+    print(subprocess.Popen(["sleep", "600"], preexec_fn=die_with_parent).pid, flush=True)
 time.sleep(600)
 """
 

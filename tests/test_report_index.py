@@ -175,13 +175,12 @@ def test_the_index_is_written_whole_beside_the_runs(tmp_path):
     write_run(tmp_path, "a")
     report_index.publish(tmp_path)
     assert 'href="a/report.html"' in (tmp_path / "index.html").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "index.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".index.lock", "a", "index.html"]
 
 
 def test_an_index_that_cannot_be_written_is_logged_and_fails_nothing(tmp_path, caplog):
-    (tmp_path / "index.html").mkdir()
-    (tmp_path / "index.html" / "occupied").touch()
-    report_index.publish(tmp_path)
+    (tmp_path / "runs").touch()  # no folder
+    report_index.publish(tmp_path / "runs")
     assert "could not be written" in caplog.text
 
 
