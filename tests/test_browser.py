@@ -34,8 +34,8 @@ FLAGS = [
 ]
 
 OVERRIDES = [
-    ("Data", "sample_images", "350"),
-    ("Training", "epochs", "1"),
+    ("Data", "sample_images", "700"),
+    ("Training", "epochs", "5"),
     ("Gate", "min_accuracy", "0"),
     ("Explanation", "lime_samples", "50"),
 ]
@@ -219,7 +219,7 @@ def test_a_run_triggered_from_the_form_with_overrides_ends_green(airflow, browse
     assert run["state"] == "success"
     [settings] = airflow.runs.glob("*/settings.json")
     chosen = json.loads(settings.read_text())
-    assert (chosen["epochs"], chosen["sample_images"], chosen["min_accuracy"]) == (1, 350, 0.0)
+    assert (chosen["epochs"], chosen["sample_images"], chosen["min_accuracy"]) == (5, 700, 0.0)
     assert (settings.parent / "report.html").exists()
     read_reports(browser, dag_page, run_page)
 
