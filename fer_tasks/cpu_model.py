@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from fer_tasks.emotions import IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import PipelineError, TrainingError
 from fer_tasks.file_lock import locked
-from fer_tasks.initial_weights import PRETRAINED, model_file
+from fer_tasks.initial_weights import model_file
 from fer_tasks.model import import_keras, load_model, predict_probabilities
+from fer_tasks.named_model import MODEL_HELP, model_folder
 from fer_tasks.run_storage import home
 
 Form = Literal["float32", "int8"]
@@ -142,13 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m fer_tasks.cpu_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.tflite")
-    parser.add_argument(
-        "--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder, or a .keras file"
-    )
+    parser.add_argument("--model", default="pretrained", metavar="DIR", help=f"{MODEL_HELP}; or a .keras file")
     parser.add_argument("--int8", action="store_true", help="weights of 8 bits: a quarter of the size, and faster")
     options = parser.parse_args(arguments)
     try:
-        kept = exported(model_file(options.model), "int8" if options.int8 else "float32")
+        kept = exported(model_file(model_folder(options.model)), "int8" if options.int8 else "float32")
         shutil.copyfile(kept, options.output)
     except (PipelineError, OSError) as error:
         print(error, file=sys.stderr)

@@ -22,8 +22,8 @@ from fer_tasks.explained_network import ExplainedNetwork
 from fer_tasks.face_filters import prepare_face
 from fer_tasks.face_regions import region_names
 from fer_tasks.image_decoding import decode
-from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import choose_precision
+from fer_tasks.named_model import MODEL_HELP, model_folder
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.picture_files import UniqueNames, read_picture
 from fer_tasks.predict import load_model_folder
@@ -46,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="PNG", help="picture to write")
     parser.add_argument("--emotion", choices=EMOTIONS, help="explain this one instead of the predicted one")
     parser.add_argument("--regions", choices=("grid", "slic", "face"), help="instead of those of the model's run")
-    parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
+    parser.add_argument("--model", default="pretrained", metavar="DIR", help=MODEL_HELP)
     options = parser.parse_args(arguments)
     try:
-        surrogate, around, names = explain_file(options.image, options.model, options.emotion, options.regions)
+        folder = model_folder(options.model)
+        surrogate, around, names = explain_file(options.image, folder, options.emotion, options.regions)
         write_png(draw(around, surrogate), options.output)
     except (PipelineError, OSError) as error:
         print(error, file=sys.stderr)
@@ -59,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain_file(
-    image: Path, model_folder: Path, emotion: str | None, regions: str | None
+    image: Path, folder: Path, emotion: str | None, regions: str | None
 ) -> tuple[Surrogate, Neighbourhood, tuple[str, ...]]:
     """The explanation, what it is of, and the names of its regions.
 
     Raises DatasetError where the file is no image, and TrainingError where there is no model.
     """
     use_cores()
-    model, settings = load_model_folder(model_folder)
+    model, settings = load_model_folder(folder)
     if regions is not None:
         settings = replace(settings, lime_regions=regions)
     try:

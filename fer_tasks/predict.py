@@ -1,6 +1,6 @@
 """Emotions of faces: in pictures, in crops of faces, in folders of them, in a video, to a CSV or lines of JSON.
 
-    python -m fer_tasks.predict PATH... [--output predictions.csv] [--annotate out.png] [--tta] [--model DIR]
+    python -m fer_tasks.predict PATH... [--output predictions.csv] [--annotate out.png] [--tta] [--model DIR|champion]
 
 A picture with no side above 128 pixels is taken as the crop of a face; in a larger one the faces are searched. --crops
 and --detect decide that for all. PATH may be a pattern, or - for a list of paths on the standard input.
@@ -32,8 +32,8 @@ from fer_tasks.errors import DatasetError, PipelineError
 from fer_tasks.face_detection import FaceDetector, FoundFace, crop_face
 from fer_tasks.face_filters import prepare_face
 from fer_tasks.image_decoding import decode
-from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import load_model
+from fer_tasks.named_model import MODEL_HELP, model_folder
 from fer_tasks.picture_files import find_images, read_picture
 from fer_tasks.prediction_rows import Prediction, format_of, write_rows
 from fer_tasks.run_directory import RunDirectory
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     sort.add_argument("--crops", action="store_true", help="every picture is a face as a whole")
     sort.add_argument("--detect", action="store_true", help="faces are searched in every picture, also in small ones")
     parser.add_argument("--tta", action="store_true", help="average over flips and crops: slower, more accurate")
-    parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="DIR", help="a run's folder")
+    parser.add_argument("--model", default="pretrained", metavar="DIR", help=MODEL_HELP)
     parser.add_argument(
         "--runtime", choices=("litert", "int8", "keras"),
         help="litert answers as keras does; int8, the usual one of videos, is much faster and a little off",
@@ -192,13 +192,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace, usual_runtime: str) -> tuple[Any, RunSettings]:
-    runtime = options.runtime or usual_runtime
+    runtime, folder = options.runtime or usual_runtime, model_folder(options.model)
     if runtime == "keras" or options.explain is not None:  # which asks for gradients
-        return load_model_folder(options.model)
+        return load_model_folder(folder)
     form: Form = "int8" if runtime == "int8" else "float32"
     num_threads = 1 if form == "int8" else len(os.sched_getaffinity(0))  # half a millisecond is not worth sharing
-    model = load_cpu_model(RunDirectory(options.model).model, form, num_threads=num_threads)
-    return model, load_settings(options.model)
+    model = load_cpu_model(RunDirectory(folder).model, form, num_threads=num_threads)
+    return model, load_settings(folder)
 
 
 def _batched(files: Iterator[Path]) -> Iterator[tuple[Path, ...]]:

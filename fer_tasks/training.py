@@ -73,12 +73,13 @@ OnEpoch = Callable[[EpochRecord], None]
 the training."""
 
 
-def _go_on(record: EpochRecord) -> None:
-    """The OnEpoch of a training that nobody watches."""
-
-
 def train(
-    batches: Batches, validation: Faces, settings: RunSettings, run_dir: RunDirectory, *, on_epoch: OnEpoch = _go_on
+    batches: Batches,
+    validation: Faces,
+    settings: RunSettings,
+    run_dir: RunDirectory,
+    *,
+    on_epoch: OnEpoch = lambda record: None,
 ) -> tuple[Any, History]:
     """The best model, uncompiled and in float32 whatever it was trained in, and how it came about."""
     keras = import_keras()
