@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_browser import chromium
 
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -49,6 +50,13 @@ def registry_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("FER_HOME", str(folder))
         patch.setenv("FER_RUNS_FOLDER", str(folder / "runs"))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium; without it, the tests that want it are skipped."""
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture

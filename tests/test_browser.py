@@ -4,7 +4,6 @@ read its report; approve another one."""
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,23 +15,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
+from real_browser import find, picture, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-]
-
 OVERRIDES = [
     ("Data", "sample_images", "700"),
     ("Training", "epochs", "5"),
@@ -73,40 +60,6 @@ def airflow(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None or shutil.which("chromedriver") is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def wait_for(browser, condition, seconds=60):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, seconds).until(condition)
-
-
-def find(browser, xpath, seconds=60):
-    from selenium.webdriver.common.by import By
-
-    return wait_for(browser, lambda driver: next(iter(driver.find_elements(By.XPATH, xpath)), None), seconds)
-
-
-def picture(browser, name):
-    """Keep a screenshot where FER_SCREENSHOTS points, for the documentation."""
-    if folder := os.environ.get("FER_SCREENSHOTS"):
-        time.sleep(4)
-        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def log_in(browser, airflow):

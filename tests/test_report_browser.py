@@ -1,14 +1,11 @@
 """The report in a real browser, as the plugin serves it: light, dark, narrow and on paper."""
 
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import distribution
-from pathlib import Path
 
 import pytest
+from real_browser import NARROW, accessibility_issues, show
 from reported_run import complete_run
-from test_browser import CHROMIUM, FLAGS
 
 from fer_tasks import report
 from fer_tasks.run_directory import RunDirectory
@@ -16,25 +13,6 @@ from fer_tasks.settings import RunSettings
 from plugins.fer_report_plugin import content_security_policy
 
 pytestmark = pytest.mark.slow
-
-AXE = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
-NARROW = 400
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None or shutil.which("chromedriver") is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +39,6 @@ def served(tmp_path_factory):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/report.html", asked, run_dir.report_html.as_uri()
     server.shutdown()
-
-
-def show(browser, address, *, scheme="light", width=1200, medium=""):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
-    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(address)
 
 
 def test_it_shows_under_the_plugins_policy_and_asks_for_nothing(browser, served):
@@ -106,7 +76,4 @@ def test_paper_is_light_also_for_a_reader_of_dark_pages(browser, served):
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", NARROW)])
 def test_an_automated_accessibility_check_finds_nothing(browser, served, scheme, width):
     show(browser, served[2], scheme=scheme, width=width)  # the plugin's policy lets no script run, axe neither
-    browser.execute_script(AXE.read_text())
-    found = browser.execute_async_script("const done = arguments[0]; axe.run().then(done)")
-    assert len(found["passes"]) > 20
-    assert [(issue["id"], issue["impact"], issue["nodes"][0]["html"]) for issue in found["violations"]] == []
+    assert accessibility_issues(browser) == []

@@ -1,43 +1,24 @@
 """The service's page in a real browser: a picture chosen, dropped and refused, by mouse and by keyboard."""
 
 import base64
-import shutil
 from functools import partial
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_scene import scene
 from finished_run import finish
+from real_browser import NARROW, accessibility_issues, find, picture
+from real_browser import show as show_page
+from real_browser import wait_for as wait_for_up_to
 from running_service import flat, png, serving
-from test_browser import CHROMIUM, FLAGS, find, picture
-from test_browser import wait_for as wait_for_up_to
 
 from fer_tasks import registry
 from fer_tasks.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-AXE = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
-NARROW = 400
 wait_for = partial(wait_for_up_to, seconds=240)  # an explanation takes the processor that others may want, too
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None or shutil.which("chromedriver") is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +39,8 @@ def pictures(tmp_path_factory):
     return {name: str(folder / f"{name}.png") for name in made}
 
 
-def show(browser, service, *, scheme="light", width=1200):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(f"http://127.0.0.1:{service.engine.limits.port}/")
+def show(browser, service, **how):
+    show_page(browser, f"http://127.0.0.1:{service.engine.limits.port}/", **how)
     wait_for(browser, lambda _: "version" in text(browser, "model"))
 
 
@@ -173,7 +150,4 @@ def test_an_automated_accessibility_check_finds_nothing(browser, service, pictur
     show(browser, service, scheme=scheme, width=width)
     choose(browser, pictures["scene"], "3 faces")
     explain_first(browser, find(browser, "//ol[@id='faces']/li"))
-    browser.execute_script(AXE.read_text())
-    found = browser.execute_async_script("const done = arguments[0]; axe.run().then(done)")
-    assert len(found["passes"]) > 20
-    assert [(issue["id"], issue["nodes"][0]["html"]) for issue in found["violations"]] == []
+    assert accessibility_issues(browser) == []

@@ -11,14 +11,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
+from searched_run import VALUES, add_complete, make_search_run, opened
 from tiny_faces import write_faces
 
 from fer_tasks import search_space, study, study_record, study_report, training, trials
 from fer_tasks.errors import SettingsError, TrainingError
-from fer_tasks.ingestion import Ingestion
 from fer_tasks.presets import PRESETS
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -27,20 +26,6 @@ from fer_tasks.study_record import StudyRecord, TrialRecord
 from fer_tasks.tuning_settings import TuningSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
-SPACE = {
-    "learning_rate": optuna.distributions.FloatDistribution(0.005, 0.5, log=True),
-    "batch_size": optuna.distributions.CategoricalDistribution((32, 64, 128, 256)),
-    "label_smoothing": optuna.distributions.FloatDistribution(0.0, 0.2),
-    "self_distillation": optuna.distributions.FloatDistribution(0.0, 0.8),
-    "crop_side": optuna.distributions.IntDistribution(36, 48, step=4),
-}
-VALUES = {
-    "learning_rate": 0.02,
-    "batch_size": 32,
-    "label_smoothing": 0.1,
-    "self_distillation": 0.25,
-    "crop_side": 44,
-}
 
 
 @pytest.fixture
@@ -48,34 +33,7 @@ def make_search(tmp_path, monkeypatch):
     """make_search(run_id, **settings) -> RunDirectory as preprocess_faces leaves it, two tiny trials by default."""
     monkeypatch.setenv("FER_RUNS_FOLDER", str(tmp_path))
     monkeypatch.delenv("FER_OPTUNA_STORAGE", raising=False)
-
-    def make(run_id="first", *, dataset_sha256="ab" * 32, **settings):
-        run_dir = RunDirectory.for_run_id(run_id)
-        quick = {"architecture": "paper_cnn", "augment": False, "precision": "float32"}
-        quick |= {"num_trials": 2, "epochs_per_trial": 1, "max_parallel_trials": 2}
-        TuningSettings.from_params({**quick, **settings}).save(run_dir)
-        ingestion = Ingestion("sample", "sample", dataset_sha256, 35, 0, 0, (), 1.0)
-        run_dir.save_json(run_dir.ingestion_json, ingestion)
-        write_faces(run_dir, {"train": 35, "validation": 14})
-        return run_dir
-
-    return make
-
-
-def opened(run_dir):
-    return study.open_study(TuningSettings.load(run_dir))
-
-
-def add_complete(opened_study, *accuracies, **changed):
-    """A completed trial with these accuracies by epoch."""
-    opened_study.add_trial(
-        optuna.trial.create_trial(
-            params={**VALUES, **changed},
-            distributions=SPACE,
-            value=max(accuracies),
-            intermediate_values=dict(enumerate(accuracies, start=1)),
-        )
-    )
+    return make_search_run
 
 
 def states(opened_study):
