@@ -1,6 +1,6 @@
 """LIME explanations: speed and stability against the stock lime package, for the same network and the same faces.
 
-    python benchmarks/lime.py [--faces-from runs/<run>] [--model runs/<run>] [--faces 7] [--rounds 3]
+    python benchmarks/lime.py [--faces-from runs/<run>] [--model runs/<run>] [--faces 21] [--rounds 1]
 
 Speed: seconds an explanation with the same squares and number of copies, by `LimeImageExplainer.explain_instance` and
 by ours. lime runs as its tutorial for Keras has it, batches of 10 through `predict` (speedup_default), and as someone
@@ -72,8 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=PRETRAINED, metavar="FOLDER")
     parser.add_argument("--faces-from", type=Path, metavar="RUN")
-    parser.add_argument("--faces", type=int, default=7)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--faces", type=int, default=21)
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     faces = choose_faces(options.faces_from, options.faces)
     context = multiprocessing.get_context("spawn")

@@ -1,6 +1,7 @@
 """Data sets from somebody who means harm: bombs, ways out of the folder, special files. Each is refused, and soon."""
 
 import os
+import resource
 import stat
 import struct
 import zipfile
@@ -14,7 +15,7 @@ from PIL import Image
 
 from fer_tasks import dataset_archive
 from fer_tasks.dataset_source import fingerprint, open_dataset
-from fer_tasks.errors import DatasetError
+from fer_tasks.errors import DatasetError, ImageTooLargeError
 from fer_tasks.face_rows import image_rows
 from fer_tasks.image_decoding import decode
 
@@ -220,6 +221,23 @@ DECLARED = {
 def test_an_image_that_declares_a_huge_size_is_refused_before_it_is_decoded(file_format):
     with pytest.raises(DatasetError, match=r"megapixels; allowed: 50|the image is damaged: .*(WebP|pixels)"):
         decode(DECLARED[file_format], max_megapixels=50)
+
+
+def test_a_gif_whose_frame_is_to_be_wiped_takes_no_memory_for_it():
+    """Pillow wipes a frame of 60000x40000 (disposal 2) while it opens the file, before its size is known. Found by
+    `make fuzz`: 2 GB for 36 bytes."""
+    control = b"\x21\xf9\x04" + bytes([2 << 2]) + bytes(4)
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 60_000, 40_000, 0) + b"\x02\x01\x00\x00"
+    gif = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + control + frame + b"\x3b"
+    before = peak_memory()
+    with pytest.raises(ImageTooLargeError, match=r"the image has 2400\.0 megapixels; allowed: 50"):
+        decode(gif, max_megapixels=50)
+    assert peak_memory() - before < 300 * 2**20
+
+
+def peak_memory() -> int:
+    """Of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @pytest.mark.parametrize("file_format", ["TIFF", "ICO", "PPM", "TGA", "PCX", "SGI", "JPEG2000", "PDF", "EPS"])

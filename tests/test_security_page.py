@@ -19,7 +19,8 @@ def test_every_test_that_the_page_names_is_there():
 
 
 def test_every_threat_has_a_proof():
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    threats = PAGE.read_text().partition("## Fuzz")[0]
+    rows = [line for line in threats.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
     assert len(rows) > 25
     assert [row for row in rows if "Threat" not in row and "`test_" not in row.split("|")[3]] == []
 
