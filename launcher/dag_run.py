@@ -95,21 +95,32 @@ def notice_killed_workers(dag_id: str, run_id: str) -> None:
 
 
 def _lost_tasks(dag_id: str, run_id: str) -> list[Any]:
-    from airflow.models.taskinstance import TaskInstance
+    """Keys of the tasks that are said to run and do not.
+
+    It asks for columns: of a task that the session holds already, SQLAlchemy would give the values of its former try.
+    """
+    from airflow.models.taskinstance import TaskInstance as Ti
+    from airflow.models.taskinstancekey import TaskInstanceKey
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
 
     with create_session() as session:
-        of_run = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, state=TaskInstanceState.RUNNING)
-        return [ti.key for ti in of_run if _is_lost(ti)]
+        running = session.query(Ti.task_id, Ti.try_number, Ti.map_index, Ti.pid, Ti.last_heartbeat_at).filter_by(
+            dag_id=dag_id, run_id=run_id, state=TaskInstanceState.RUNNING
+        )
+        return [
+            TaskInstanceKey(dag_id, task_id, run_id, try_number, map_index)
+            for task_id, try_number, map_index, pid, heard_at in running
+            if _is_lost(pid, heard_at)
+        ]
 
 
-def _is_lost(ti: Any) -> bool:
+def _is_lost(pid: int | None, heard_at: datetime | None) -> bool:
     """No heartbeat, which its worker sends, and no process: one that has just ended is still being told of."""
-    if not ti.last_heartbeat_at or datetime.now(UTC) - ti.last_heartbeat_at < _SILENCE:
+    if not heard_at or datetime.now(UTC) - heard_at < _SILENCE:
         return False
     try:
-        return psutil.Process(ti.pid).status() == psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
