@@ -40,6 +40,7 @@ def main() -> int:
         sys.exit(str(error))
     print("Preparing Airflow", flush=True)
     migrate_database(environment)
+    subprocess.run([sys.executable, "-m", "launcher.abandoned_runs"], env=environment, cwd=PROJECT, check=False)
     logs = Path(environment["AIRFLOW_HOME"]) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     processes = {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -208,8 +209,8 @@ def test_a_search_ends_with_the_page_of_its_study(home):
     assert not run_dir.model.exists()
 
 
-@pytest.mark.slow
-def test_a_killed_training_is_resumed_by_the_retry_and_the_run_ends_green(tmp_path):
+def struck_training(tmp_path, number):
+    """Sends the signal to the training's process after its first epoch. Returns the run's folder once it is green."""
     process = start_dag(tmp_path, {**QUICK, "epochs": 12, "min_accuracy": 0.0, "must_beat_majority_class": False})
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("runs/*/checkpoint/*.npz")) and time.monotonic() < deadline:
@@ -221,16 +222,30 @@ def test_a_killed_training_is_resumed_by_the_retry_and_the_run_ends_green(tmp_pa
     ]
     assert training, "no training process was found"
     for child in training:
-        child.kill()
+        child.send_signal(number)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output
-    report = Path(output.splitlines()[-1])
-    run_dir = RunDirectory(report.parent)
+    return RunDirectory(Path(output.splitlines()[-1]).parent)
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed_by_the_retry_and_the_run_ends_green(tmp_path):
+    run_dir = struck_training(tmp_path, signal.SIGKILL)
     assert [attempt.status for attempt in run_dir.attempts("train_model")] == ["running", "succeeded"]
     history = json.loads(run_dir.history_json.read_text())
     assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, 13))
     assert len(history["resumed_at_epochs"]) == 1
-    assert f"resumed at epoch {history['resumed_at_epochs'][0]}" in report.read_text()
+    assert f"resumed at epoch {history['resumed_at_epochs'][0]}" in run_dir.report_html.read_text()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_asked_to_end_goes_on_and_the_run_ends_green(tmp_path):
+    """Airflow hands SIGTERM to the operator; whoever wants the training gone kills it next, as above."""
+    run_dir = struck_training(tmp_path, signal.SIGTERM)
+    assert [attempt.status for attempt in run_dir.attempts("train_model")] == ["succeeded"]
+    history = json.loads(run_dir.history_json.read_text())
+    assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, 13))
+    assert history["resumed_at_epochs"] == []
 
 
 @pytest.mark.slow
