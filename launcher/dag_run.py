@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from fer_tasks.file_lock import locked
 from fer_tasks.parent_death import die_with_parent
 
 _START_SECONDS = 180
@@ -44,6 +45,7 @@ def main() -> None:
     os.register_at_fork(after_in_child=die_with_parent)  # workers end with this process, tasks with their worker
     end_every_worker()
     notice_killed_workers(options.dag_id, run_id_of(options.run_after))
+    register_dags(options.dag_id)
     try:
         run = dag_bag.dags[options.dag_id].test(
             run_after=options.run_after, logical_date=options.run_after, run_conf=options.conf, use_executor=True
@@ -57,6 +59,26 @@ def main() -> None:
 def run_id_of(run_after: datetime) -> str:
     """What Airflow calls a manual run without a logical date; see airflow.models.dagrun.DagRun.generate_run_id."""
     return f"manual__{run_after.isoformat()}"
+
+
+def register_dags(dag_id: str) -> None:
+    """On a new machine, write the DAGs into the database: of two runs that begin at once, the second finds them there.
+
+    Dag.test does so, too, without a lock, and the second one ends where the first has added the same row.
+    """
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    from airflow.models.dag import DagModel
+
+    with locked(Path(os.environ["AIRFLOW_HOME"]) / "registration.lock"):
+        if DagModel.get_current(dag_id) is not None:
+            return
+        manager = DagBundlesManager()
+        manager.sync_bundles_to_db()
+        for bundle in manager.get_all_dag_bundles():
+            bundle.initialize()
+            bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+            sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
 def end_every_worker() -> None:

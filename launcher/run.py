@@ -45,7 +45,7 @@ def main() -> int:
     print("Preparing Airflow", flush=True)
     migrate_database(environment)
     now = datetime.now(UTC)
-    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{options.dag}-{now:%Y%m%dT%H%M%S}.log"
+    log = Path(environment["AIRFLOW_HOME"]) / "logs" / f"{options.dag}-{now:%Y%m%dT%H%M%S.%f}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         status = _run_dag(options.dag, options.conf, now=now, environment=environment, output=output)
