@@ -99,6 +99,14 @@ def cluster(tmp_path_factory):
         stop(*started.processes)
 
 
+BOTH_WORKERS = {
+    "spark.cores.max": "2",
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
+}
+"""A job of seconds may be over on the first worker before the second has an executor, on a busy machine."""
+
+
 def submit(job: str, run_dir: RunDirectory, master: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Airflow's operator does, with the connection that the README names."""
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
@@ -106,7 +114,7 @@ def submit(job: str, run_dir: RunDirectory, master: dict, monkeypatch: pytest.Mo
     for name, value in {**submit_environment(), "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(master)}.items():
         monkeypatch.setenv(name, value)
     hook = SparkSubmitHook(
-        conf=SPARK_CONF,
+        conf={**SPARK_CONF, **BOTH_WORKERS},
         py_files=str(package_archive()),
         application_args=["--run-dir", str(run_dir)],
         name=job,
