@@ -144,7 +144,7 @@ def processes(airflow: "subprocess.Popen[str]") -> dict[str, float]:
     """Memory of its own (USS) in MB and open files of each part of Airflow with its children."""
     found: dict[str, float] = {}
     for part in psutil.Process(airflow.pid).children():
-        name = next((name for name in PARTS if name in " ".join(part.cmdline())), "other")
+        name = next((name for name in PARTS if name in " ".join(part.cmdline()).replace("_", "-")), "other")
         family = [part, *part.children(recursive=True)]
         found[f"MB {name}"] = sum(member.memory_full_info().uss for member in family) / 1e6
         found[f"files {name}"] = sum(member.num_fds() for member in family)
