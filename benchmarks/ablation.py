@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand for the package
 
 from fer_tasks import training  # noqa: E402
 from fer_tasks.dataset import load_split  # noqa: E402

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand for the package
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand for the package
 
 from fer_tasks.cpu_model import exported, load_cpu_model  # noqa: E402
 from fer_tasks.dataset import load_split  # noqa: E402

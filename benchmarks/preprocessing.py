@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand for the package
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402

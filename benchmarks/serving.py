@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:1] = [str(PROJECT), str(PROJECT / "tests")]  # instead of this folder, whose lime.py would stand for lime
 
 import cv2  # noqa: E402
 import httpx  # noqa: E402

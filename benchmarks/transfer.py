@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand for the package
 
 from fer_tasks import evaluation, training  # noqa: E402
 from fer_tasks.dataset import Faces, load_split  # noqa: E402
