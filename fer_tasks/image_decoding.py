@@ -63,20 +63,23 @@ def _decode(data: bytes, max_megapixels: int, convert: Callable[[Image.Image], _
     if data.startswith(b"\xff\xd8") and (num_scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise DatasetError(f"the JPEG has {num_scans} scans; allowed: {MAX_JPEG_SCANS}")
     try:
-        with _pillow_within(max_megapixels), Image.open(BytesIO(data), formats=FORMATS) as image:
+        with _pillow_limits(data, max_megapixels), Image.open(BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if not width * height:
                 raise DatasetError(f"the image has no pixels: it is {width}x{height}")
             if width * height > max_megapixels * 1_000_000:
-                raise _too_large(f"is {width}x{height},", width * height, max_megapixels)
+                raise ImageTooLargeError(
+                    f"the image is {width}x{height}, {width * height / 1e6:.1f} megapixels; allowed: {max_megapixels}"
+                )
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 ImageOps.exif_transpose(image, in_place=True)
             return convert(image)
     except DatasetError:
         raise
     except Image.DecompressionBombError as error:
-        (pixels, *_) = re.findall(r"\d+", str(error))
-        raise _too_large("has", int(pixels), max_megapixels) from error
+        raise ImageTooLargeError(
+            f"the GIF, or a frame of it, has more than {2 * max_megapixels} megapixels; allowed: {max_megapixels}"
+        ) from error
     except UnidentifiedImageError as error:
         raise ImageFormatError(
             f"the file is no JPEG, PNG, BMP, WebP or GIF image; it begins with {data[:8]!r}"
@@ -153,20 +156,20 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _pillow_within(max_megapixels: int) -> Iterator[None]:
-    """Have Pillow refuse what is twice too large before it makes room for it, and keep its warnings out of the log."""
+def _pillow_limits(data: bytes, max_megapixels: int) -> Iterator[None]:
+    """Replace Pillow's own pixel limit by our setting, and keep its warnings out of the log.
+
+    From the header we can tell the size. A GIF alone has Pillow make room for its first frame while it is opened, so
+    there Pillow has to refuse, from twice the limit on.
+    """
     limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_megapixels * 1_000_000
+    Image.MAX_IMAGE_PIXELS = max_megapixels * 1_000_000 if data.startswith(b"GIF") else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-
-
-def _too_large(what: str, num_pixels: int, max_megapixels: int) -> ImageTooLargeError:
-    return ImageTooLargeError(f"the image {what} {num_pixels / 1e6:.1f} megapixels; allowed: {max_megapixels}")
 
 
 def _words(error: Exception) -> str:

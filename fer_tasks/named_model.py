@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fer_tasks.errors import RegistryError
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.run_storage import home
@@ -22,7 +23,6 @@ def model_folder(name: str) -> Path:
 
 def _champion_folder() -> Path:
     from fer_tasks.champion_comparison import recorded_settings
-    from fer_tasks.errors import RegistryError
     from fer_tasks.registry import champion_in_use
 
     champion = champion_in_use(RunSettings().registered_model)

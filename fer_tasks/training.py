@@ -19,15 +19,15 @@ from fer_tasks.dataset import Faces, load_split
 from fer_tasks.errors import TrainingError
 from fer_tasks.initial_weights import find_initial_model, transfer, width_of
 from fer_tasks.initial_weights import fingerprint as weights_fingerprint
-from fer_tasks.model import build_crop_model, build_model, choose_precision, import_keras
+from fer_tasks.model import build_model, choose_precision, import_keras
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.streamed_batches import StreamedBatches, choose_batches
 from fer_tasks.teachers import load_teachers
 from fer_tasks.training_batches import TrainingBatches, validation_batches
 from fer_tasks.training_history import EpochRecord, History, Progress, best_epoch, has_stalled, progress_line
-from fer_tasks.training_layers import TrainingLayers, nesterov_sgd
-from fer_tasks.training_network import build_training_network, trained_side, use_cores
+from fer_tasks.training_layers import nesterov_sgd
+from fer_tasks.training_network import build_judge, build_training_network, trained_side, use_cores
 from fer_tasks.views import predict_views
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def train(
     settings = replace(settings, network_width=width_of(initial, settings))
     teachers = load_teachers(settings)
     model = compiled_network(settings, precision, batches, initial=initial, teachers=teachers)
-    judge = _judge(settings, precision)
+    judge = build_judge(settings, precision)
     initial_sha256, *teacher_sha256 = (weights_fingerprint(model) for model in (initial, *teachers))
     fingerprint = training_fingerprint(
         settings, (precision, initial_sha256, *teacher_sha256), (batches.fingerprint, validation.fingerprint)
@@ -145,21 +145,6 @@ def compiled_network(
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer=optimizer, metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
-    return model
-
-
-def _judge(settings: RunSettings, precision: str) -> Any:
-    """The network that is measured after each epoch, in the arithmetic of the training."""
-    keras = import_keras()
-    model = build_crop_model(
-        settings.architecture,
-        side=trained_side(settings),
-        precision=precision,
-        width=settings.network_width,
-        layers=TrainingLayers(),
-    )
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    model.compile(loss=loss, metrics=["accuracy"])
     return model
 
 

@@ -135,3 +135,18 @@ def build_training_network(
     logits = keras.Model(network.input, network.get_layer("logits").output)
     halves = [logits(half) for half in ops.split(faces, 2, axis=0)]
     return TrainingNetwork(network, inputs=faces, outputs=keras.layers.Concatenate(axis=0, dtype="float32")(halves))
+
+
+def build_judge(settings: RunSettings, precision: str) -> Any:
+    """The network that is measured after each epoch, compiled, in the arithmetic of the training."""
+    keras = import_keras()
+    model = build_crop_model(
+        settings.architecture,
+        side=trained_side(settings),
+        precision=precision,
+        width=settings.network_width,
+        layers=TrainingLayers(),
+    )
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    model.compile(loss=loss, metrics=["accuracy"])
+    return model

@@ -21,7 +21,7 @@ class Problem(BaseModel):
         json_schema_extra={
             "example": {
                 "error": "image_too_large",
-                "came": "the image has 108.0 megapixels; allowed: 25",
+                "came": "the image is 12000x9000, 108.0 megapixels; allowed: 25",
                 "expected": "an image of at most 25 megapixels",
                 "to_do": "Make the picture smaller, or raise FER_SERVICE_MAX_MEGAPIXELS.",
             }

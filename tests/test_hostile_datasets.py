@@ -230,7 +230,9 @@ def test_a_gif_whose_frame_is_to_be_wiped_takes_no_memory_for_it():
     frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 60_000, 40_000, 0) + b"\x02\x01\x00\x00"
     gif = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + control + frame + b"\x3b"
     before = peak_memory()
-    with pytest.raises(ImageTooLargeError, match=r"the image has 2400\.0 megapixels; allowed: 50"):
+    with pytest.raises(
+        ImageTooLargeError, match="the GIF, or a frame of it, has more than 100 megapixels; allowed: 50"
+    ):
         decode(gif, max_megapixels=50)
     assert peak_memory() - before < 300 * 2**20
 
