@@ -1,7 +1,7 @@
 """Requests with a body: turned away before it is read where possible, and otherwise counted while it comes.
 
-Nothing of a refused body is kept. A client that sends on all the same may do so for a second, in which what comes is
-dropped, so that it gets to read the answer instead of finding its connection reset.
+Nothing of a refused body is kept. A client that sends on all the same may do so for half a second, in which what comes
+is dropped, so that it gets to read the answer instead of finding its connection reset.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ FORM_BYTES = 64 * 1024
 _MAX_MB = {"/v1/predict": "max_upload_mb", "/v1/predict/batch": "max_batch_mb", "/v1/explain": "max_upload_mb"}
 """The routes that take a body, and the setting that bounds it. No other route reads one."""
 
-_LINGER_SECONDS = 1.0
+_LINGER_SECONDS = 0.5
 
 
 class UploadGuard:
