@@ -1,21 +1,26 @@
 """Ingest and preprocess faces in FER-2013's CSV form: ours, at any size, against plain PySpark and plain pandas.
 
     python benchmarks/preprocessing.py [--csv fer2013.csv] [--copies 10] [--master 'local[2]'] [--only-ours]
+    python benchmarks/preprocessing.py [--csv fer2013.csv] [--copies 10] --workers 2 --only-ours
 
 Without --csv, 8,000 faces of noise are written in the same form. --copies multiplies the faces: each copy has the
 pixels of its original, rotated by its number, so that no two are duplicates. Each way turns pixel text into pixels,
 measures every face, and writes pixels / 255 to Parquet, one folder a split; ours also looks for duplicates, leaks and
-defects between the two steps, which is timed apart. Times are after the JVM's start. Peak memory is sampled twice a
-second: of the JVM (with `local[n]` driver and executor are one) and of all Python workers together. The last line is
-JSON.
+defects between the two steps, which is timed apart. Times are after the JVM's start. --workers starts a standalone
+cluster whose workers have one processor each, to which they and what they start are bound. Peak memory is sampled twice
+a second: of all JVMs together (with `local[n]` driver and executor are one), of the largest one, and of all Python
+workers together. The last line is JSON.
 """
 
 import argparse
 import json
 import os
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,14 +37,15 @@ from benchmarks.csv_ingestion import measured, timed, write_noise  # noqa: E402
 from fer_tasks.run_directory import RunDirectory  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
 from fer_tasks.spark_runtime import SPARK_CONF, package_archive, submit_environment  # noqa: E402
+from launcher.processes import stop  # noqa: E402
 
 
 class PeakMemory(threading.Thread):
-    """Samples the processes below this one until stopped. jvm, workers: bytes at their highest."""
+    """Samples the processes below this one until stopped. jvm, workers: bytes at their highest, all together."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.jvm = self.workers = self.main = 0
+        self.jvm = self.largest_jvm = self.workers = self.main = 0
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -47,8 +53,9 @@ class PeakMemory(threading.Thread):
             sizes = {"java": 0, "python": 0}
             for process in psutil.Process().children(recursive=True):
                 try:
-                    kind = "java" if "java" in process.name() else "python"
-                    sizes[kind] += process.memory_info().rss
+                    kind, size = "java" if "java" in process.name() else "python", process.memory_info().rss
+                    sizes[kind] += size
+                    self.largest_jvm = max(self.largest_jvm, size if kind == "java" else 0)
                 except psutil.NoSuchProcess:
                     continue
             self.jvm, self.workers = max(self.jvm, sizes["java"]), max(self.workers, sizes["python"])
@@ -64,6 +71,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--master", default="local[2]")
+    parser.add_argument("--workers", type=int, help="of a cluster of its own, instead of --master")
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--folder", type=Path, help="for what is written; a disk with room for it")
     options = parser.parse_args()
@@ -73,7 +81,9 @@ def main() -> None:
         csv = options.csv or write_noise(folder / "noise.csv", 8000)
         if options.copies > 1:
             csv = multiply(csv, folder / "copies.csv", options.copies)
-        with session(options.master) as spark:
+        with master(options, folder) as address, session(address) as spark:
+            while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() <= (options.workers or 0):
+                time.sleep(0.5)  # the driver is one of them
             found = ours(csv, folder / "run")
             if not options.only_ours:
                 found["plain_pyspark_seconds"] = timed(lambda: row_udfs(spark, csv, folder / "udfs"))
@@ -88,10 +98,37 @@ def main() -> None:
 
 
 @contextmanager
-def session(master: str) -> Iterator[Any]:
+def master(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Its address."""
+    if not options.workers:
+        yield options.master
+        return
+    address, spark_class = f"spark://127.0.0.1:{free_port()}", str(Path(sys.executable).with_name("spark-class"))
+    deploy, port = "org.apache.spark.deploy.", ["--port", address.rpartition(":")[2], "--webui-port", "0"]
+    commands = [[spark_class, f"{deploy}master.Master", "--host", "127.0.0.1", *port]]
+    for number in range(options.workers):
+        size = ["--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / "work")]
+        bound = ["taskset", "--cpu-list", str(number), spark_class]
+        commands.append([*bound, f"{deploy}worker.Worker", "--host", "127.0.0.1", *size, address])
+    with (folder / "cluster.log").open("wb") as log:
+        processes = [subprocess.Popen(command, stdout=log, stderr=log) for command in commands]
+    try:
+        yield address
+    finally:
+        stop(*processes)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def session(address: str) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(master).config("spark.submit.pyFiles", str(package_archive()))
+    builder = SparkSession.builder.master(address).config("spark.submit.pyFiles", str(package_archive()))
     for key, value in SPARK_CONF.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
@@ -139,6 +176,7 @@ def ours(csv: Path, folder: Path) -> dict[str, float]:
         "images_per_second": images / (seconds["ingest_seconds"] + seconds["preprocess_seconds"]),
         "bytes_per_pixel": json.loads(run_dir.preprocessing_json.read_text())["bytes_per_pixel"],
         "peak_jvm_megabytes": memory.jvm / 2**20,
+        "largest_jvm_megabytes": memory.largest_jvm / 2**20,
         "peak_workers_megabytes": memory.workers / 2**20,
         "peak_main_megabytes": memory.main / 2**20,
     }

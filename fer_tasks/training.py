@@ -196,13 +196,17 @@ def _train_epoch(model: Any, judge: Any, batches: Batches, validation: Any, *, e
     )
 
 
-def fit_epoch(model: Any, batches: Batches, epoch: int) -> dict[str, list[float]]:
-    """One pass of a model of `compiled_network`. Raises DatasetError when the faces cannot be read to its end."""
+def fit_epoch(model: Any, batches: Batches, epoch: int, *, callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
+    """One pass of a model of `compiled_network`. callbacks: Keras's, beside its own.
+
+    Raises DatasetError when the faces cannot be read to its end.
+    """
     if (side := batches.plan.side(epoch)) != model.side:
         model.make_train_function(force=True)  # else Keras makes one for crops of any size, which is slower
         model.side = side
     try:
-        logs: dict[str, list[float]] = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0).history
+        fitted = model.fit(batches.of_epoch(epoch), shuffle=False, verbose=0, callbacks=list(callbacks))
+        logs: dict[str, list[float]] = fitted.history
     except Exception:
         if batches.failure:
             raise batches.failure from None
