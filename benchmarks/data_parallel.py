@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -95,8 +95,9 @@ def on_spark(run: Path, settings: RunSettings, num_workers: int, steps_between: 
         def work(_: Iterator[int]) -> Iterator[Result]:
             from pyspark import BarrierTaskContext
 
-            context = BarrierTaskContext.get()
-            team = Team(Path(folder), context.partitionId(), num_workers, context.barrier)
+            from benchmarks.data_parallel import Team, train  # in the worker, instead of a copy sent to it
+
+            team = Team(Path(folder), BarrierTaskContext.get().partitionId(), num_workers)
             yield train(run, settings, team, steps_between)
 
         shares = session.sparkContext.parallelize(range(num_workers), num_workers).barrier().mapPartitions(work)
@@ -158,10 +159,10 @@ def train(run: Path, settings: RunSettings, team: "Team | None" = None, steps_be
 
 
 class Team:
-    """What a worker knows of the others. folder: where all write and read. meet: waits until all have called it."""
+    """What a worker knows of the others. folder: where all write and read."""
 
-    def __init__(self, folder: Path, rank: int, size: int, meet: Callable[[], None]) -> None:
-        self.folder, self.rank, self.size, self.meet = folder, rank, size, meet
+    def __init__(self, folder: Path, rank: int, size: int) -> None:
+        self.folder, self.rank, self.size, self.meetings = folder, rank, size, 0
 
     def share_of(self, faces: Faces) -> Faces:
         """Every `size`-th face; all shares are of one size, so that all workers take as many steps."""
@@ -169,16 +170,25 @@ class Team:
         return Faces(**{name: np.ascontiguousarray(column[rows]) for name, column in vars(faces).items()})
 
     def take_the_mean(self, variables: list[Any]) -> None:
-        np.savez(self.folder / f"{self.rank}.npz", *(variable.numpy() for variable in variables))
-        self.meet()
+        """Waits for the others by their files: Spark's own barrier looks but once a second."""
+        self.meetings += 1
+        own = self._file(self.meetings, self.rank)
+        with own.with_suffix(".new").open("wb") as file:
+            np.savez(file, *(variable.numpy() for variable in variables))
+        own.with_suffix(".new").rename(own)
         sums = [np.zeros(variable.shape, np.float32) for variable in variables]
         for other in range(self.size):
-            with np.load(self.folder / f"{other}.npz") as arrays:
+            while not (file_of_other := self._file(self.meetings, other)).exists():
+                time.sleep(0.002)
+            with np.load(file_of_other) as arrays:
                 for total, name in zip(sums, arrays.files, strict=True):
                     total += arrays[name]
-        self.meet()  # nobody writes before all have read
         for variable, total in zip(variables, sums, strict=True):
             variable.assign(total / self.size)
+        self._file(self.meetings - 1, self.rank).unlink(missing_ok=True)  # all have read it: they wrote the next one
+
+    def _file(self, meeting: int, rank: int) -> Path:
+        return self.folder / f"{meeting}-{rank}.npz"
 
 
 if __name__ == "__main__":
