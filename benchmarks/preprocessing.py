@@ -7,9 +7,9 @@ Without --csv, 8,000 faces of noise are written in the same form. --copies multi
 pixels of its original, rotated by its number, so that no two are duplicates. Each way turns pixel text into pixels,
 measures every face, and writes pixels / 255 to Parquet, one folder a split; ours also looks for duplicates, leaks and
 defects between the two steps, which is timed apart. Times are after the JVM's start. --workers starts a standalone
-cluster whose workers have one processor each, to which they and what they start are bound. Peak memory is sampled twice
-a second: of all JVMs together (with `local[n]` driver and executor are one), of the largest one, and of all Python
-workers together. The last line is JSON.
+cluster whose workers have one processor each, to which they and what they start are bound; a first pass over the faces
+as they came, not counted, warms its JVMs up. Peak memory is sampled twice a second: of all JVMs together (with
+`local[n]` driver and executor are one), of the largest one, and of all Python workers together. The last line is JSON.
 """
 
 import argparse
@@ -78,12 +78,14 @@ def main() -> None:
     os.environ.update(submit_environment())
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        csv = options.csv or write_noise(folder / "noise.csv", 8000)
+        csv = once = options.csv or write_noise(folder / "noise.csv", 8000)
         if options.copies > 1:
-            csv = multiply(csv, folder / "copies.csv", options.copies)
+            csv = multiply(once, folder / "copies.csv", options.copies)
         with master(options, folder) as address, session(address) as spark:
             while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() <= (options.workers or 0):
                 time.sleep(0.5)  # the driver is one of them
+            if options.workers:
+                ours(once, folder / "warm-up")
             found = ours(csv, folder / "run")
             if not options.only_ours:
                 found["plain_pyspark_seconds"] = timed(lambda: row_udfs(spark, csv, folder / "udfs"))
@@ -148,8 +150,8 @@ def multiply(csv: Path, target: Path, copies: int) -> Path:
                     file.write(header)
                 for line in source:
                     cells = line.rstrip("\n").split(",")
-                    pixels = cells[place].strip('"').split()
-                    cells[place] = " ".join(pixels[copy:] + pixels[:copy])
+                    *first, rest = cells[place].strip('"').split(" ", copy)
+                    cells[place] = " ".join([rest, *first])
                     file.write(",".join(cells) + "\n")
     return target
 

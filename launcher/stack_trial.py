@@ -2,6 +2,8 @@
 
 Builds, starts a stack of its own (other project, port, secrets and volumes than `make up`), waits for health, triggers
 fer_training over Airflow's REST API, waits for green, fetches the report through the plugin, and removes all of it.
+Where FER_BUCKET names a bucket, the runs are stored there, as docker-compose.override.example.yaml has it, and are
+brought back into an empty folder as another machine would.
 """
 
 import json
@@ -48,12 +50,17 @@ def main() -> None:
         os.environ |= {"FER_UI_PORT": str(port), "FER_SCHEDULE": ""}
         compose = [*compose_command(), "--project-name", "fer-trial", "--env-file", str(env_file)]
         compose += ["--file", "docker-compose.yaml"]  # not what the user's override file adds
+        is_on_s3 = "FER_BUCKET" in os.environ
+        if is_on_s3:
+            compose += ["--file", "docker-compose.override.example.yaml"]
         try:
             start(compose)
             _tell("all services are healthy")
             _check_cluster(compose, port)
             _run(Airflow(f"http://127.0.0.1:{port}", password))
             _check_spark(compose)
+            if is_on_s3:
+                _check_bucket(compose)
         except BaseException:
             subprocess.run([*compose, "logs", "--tail", "40"], cwd=PROJECT)
             raise
@@ -120,6 +127,17 @@ def _check_spark(compose: list[str]) -> None:
     _expect(master["aliveworkers"] == 2, f"workers: {master['aliveworkers']}")
     names = sorted(app["name"].split()[0] for app in master["completedapps"])
     _expect(names == ["ingest_dataset", "preprocess_faces"], f"applications of the Spark master: {names}")
+
+
+def _check_bucket(compose: list[str]) -> None:
+    """What the bucket holds of the run is whole: it can be brought into a mirror that knows nothing of it."""
+    script = "FER_RUNS_MIRROR=/tmp/other python -m fer_tasks.run_storage >&2 && ls -1 /tmp/other/*"
+    asked = subprocess.run(
+        [*compose, "exec", "-T", "scheduler", "sh", "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, check=True
+    )
+    found = set(asked.stdout.decode().split())
+    wanted = {"raw_faces.parquet", "faces.parquet", "model.keras", "report.html"}
+    _expect(wanted <= found, f"brought back from the bucket: {len(found)} files and tables, {wanted & found} of them")
 
 
 def _sleep_until(deadline: float, else_what: str) -> None:
