@@ -42,7 +42,7 @@ from fer_tasks.lime_surrogate import fit  # noqa: E402
 from fer_tasks.model import choose_precision, load_model, predict_probabilities  # noqa: E402
 from fer_tasks.neighbourhood import Neighbourhood  # noqa: E402
 from fer_tasks.run_directory import RunDirectory  # noqa: E402
-from fer_tasks.sampling_designs import draw_masks  # noqa: E402
+from fer_tasks.sampling_designs import draw_masks, fitted_pairs  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
 from fer_tasks.training_network import use_cores  # noqa: E402
 
@@ -129,7 +129,8 @@ def explain_fast(face: Array, design: str, samples: int, seed: int) -> tuple[flo
     around = Neighbourhood.of(face, network, SETTINGS)
     masks = draw_masks(design, samples, around.centres, seed=seed)
     answers = around.ask(masks)
-    weights = fit(masks, answers, kernel_width=SETTINGS.lime_kernel_width).weights
+    pairs = fitted_pairs(design, around.centres)
+    weights = fit(masks, answers, kernel_width=SETTINGS.lime_kernel_width, pairs=pairs).weights
     return time.perf_counter() - started, network.seconds - before, weights, int(answers[0].argmax())
 
 

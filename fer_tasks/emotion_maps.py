@@ -13,7 +13,7 @@ from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
 from fer_tasks.explained_network import Network
 from fer_tasks.face_regions import FACE_REGIONS, PARTS, facial_segments, filled, region_centres
 from fer_tasks.lime_surrogate import FloatArray, Weights, fit
-from fer_tasks.sampling_designs import draw_masks
+from fer_tasks.sampling_designs import draw_masks, fitted_pairs
 from fer_tasks.settings import RunSettings
 
 EXPECTED_PARTS = {
@@ -29,7 +29,7 @@ EXPECTED_PARTS = {
 neutral face shows none."""
 
 COPIES = 129
-"""An image: a fold-over design that holds each row of a Hadamard matrix of order 16 four times, and the whole face."""
+"""An image: the rows of a Hadamard matrix of order 128, and the whole face."""
 
 _NUM_RESAMPLES = 2000
 _MIN_IMAGES = 5  # an interval of fewer would be one of chance itself
@@ -115,11 +115,13 @@ def weigh_regions(faces: FloatArray, label: int, network: Network, settings: Run
     faces: float32 (n, 48, 48) in [0, 1]. Fill, design and kernel are those of the settings.
     """
     segments = facial_segments()
-    masks = draw_masks(settings.lime_design, COPIES, region_centres(segments), seed=settings.seed)
+    centres = region_centres(segments)
+    masks = draw_masks(settings.lime_design, COPIES, centres, seed=settings.seed)
+    pairs = fitted_pairs(settings.lime_design, centres)
     rows = np.empty((len(faces), len(FACE_REGIONS)))
     for row, face in zip(rows, faces, strict=True):
         answers = network.of_copies(face, filled(face, segments, settings.lime_fill), segments, masks)
-        row[:] = fit(masks, answers, kernel_width=settings.lime_kernel_width).weights[label]
+        row[:] = fit(masks, answers, kernel_width=settings.lime_kernel_width, pairs=pairs).weights[label]
     return rows
 
 

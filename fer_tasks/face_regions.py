@@ -56,6 +56,7 @@ _BOXES = {
 }
 _NOSTRILS = (25, 31, 18, 30)
 _SLIC_COMPACTNESS = 0.1
+_NEXT = 1.5  # in widths of a region: side by side, or corner to corner
 
 
 def face_segments(face: FloatArray, settings: RunSettings) -> Segments:
@@ -80,6 +81,19 @@ def region_centres(segments: Segments) -> NDArray[np.float64]:
     counts = np.bincount(segments.ravel())
     middles = [np.bincount(segments.ravel(), axis.ravel()) / counts for axis in np.mgrid[:IMAGE_SIDE, :IMAGE_SIDE]]
     return np.stack(middles, axis=1)
+
+
+def in_widths(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 (regions, regions): how far apart the regions lie; 1 is the usual distance from one to the next."""
+    distances: NDArray[np.float64] = np.linalg.norm(centres[:, None] - centres, axis=-1)
+    to_nearest = np.sort(distances, axis=1)[:, 1:2]
+    return distances / max(1.0, float(np.median(to_nearest))) if to_nearest.size else distances
+
+
+def neighbours(centres: NDArray[np.float64]) -> NDArray[np.int64]:
+    """int64 (pairs, 2): the regions next to each other, each pair once."""
+    one, other = np.nonzero(np.triu(in_widths(centres) <= _NEXT, 1))
+    return np.stack([one, other], axis=1)
 
 
 def grid_segments(grid: int) -> Segments:

@@ -19,6 +19,7 @@ Masks = NDArray[np.int64]
 """Which regions a copy shows: 0 or 1, int64 (n, regions). The first copy is the whole face."""
 
 _RIDGE_PENALTY = 1.0  # lime's own
+_PAIR_SCALE = 0.1  # a hundred times the penalty: most pairs do nothing together
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,23 @@ def proximity(masks: Masks, kernel_width: float) -> Weights:
     return weights
 
 
-def fit(masks: Masks, probabilities: FloatArray, *, kernel_width: float) -> LinearFit:
-    """Ridge regression of all seven probabilities, float32 (n, 7), on what the copies show."""
+def fit(
+    masks: Masks, probabilities: FloatArray, *, kernel_width: float, pairs: NDArray[np.int64] | None = None
+) -> LinearFit:
+    """Ridge regression of all seven probabilities, float32 (n, 7), on what the copies show.
+
+    pairs: int64 (pairs, 2), regions whose common effect is fitted beside their own and then left out, so that it
+    disturbs no weight by chance. Without them, the weights are lime's.
+    """
     from sklearn.linear_model import Ridge
 
-    importance = proximity(masks, kernel_width)
-    ridge = Ridge(alpha=_RIDGE_PENALTY, fit_intercept=True).fit(masks, probabilities, sample_weight=importance)
-    fitted = LinearFit(ridge.coef_, ridge.intercept_, np.zeros(NUM_EMOTIONS))
+    importance, num_regions = proximity(masks, kernel_width), masks.shape[1]
+    shown = masks.astype(np.float64)
+    if pairs is not None:
+        together = np.prod(2 * masks[:, pairs] - 1, axis=2)
+        shown = np.concatenate([shown, _PAIR_SCALE * together], axis=1)
+    ridge = Ridge(alpha=_RIDGE_PENALTY, fit_intercept=True).fit(shown, probabilities, sample_weight=importance)
+    fitted = LinearFit(ridge.coef_[:, :num_regions], ridge.intercept_, np.zeros(NUM_EMOTIONS))
     return LinearFit(fitted.weights, fitted.intercepts, r_squared(fitted, masks, probabilities, importance))
 
 

@@ -5,36 +5,41 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.face_regions import in_widths, neighbours
 from fer_tasks.lime_surrogate import Masks, random_masks
 
 Centres = NDArray[np.float64]
 """float64 (regions, 2): row and column of each region's middle."""
 
 _MAX_SWEEPS = 20
-_FAR = 9.0  # perimeter, in widths of a region, beyond which three regions count as strangers
+_FAR = 9.0  # perimeter, in widths of a region, beyond which regions count as strangers
 
 
 def draw_masks(design: str, num_samples: int, centres: Centres, *, seed: int) -> Masks:
     """int64 (num_samples, regions) of 0 and 1, the first row the whole face. Equal arguments give equal masks.
 
     centres: where the regions lie. design: `random`, lime's own; `antithetic`, each random copy followed by its
-    complement, so that effects of pairs of regions cancel out of the weights; `hadamard`, rows of a Hadamard matrix and
-    their complements (a fold-over design, R. L. Plackett and J. P. Burman 1946), in which moreover each two regions are
-    shown together as often as apart, so that no weight takes over what another region does, and in which what three
-    neighbours do together, the next that disturbs, stays out of the weights of others as far as the copies go.
+    complement, so that effects of pairs of regions cancel out of the weights; `hadamard`, rows of a Hadamard matrix
+    (R. L. Plackett and J. P. Burman 1946), in which each two regions are shown together as often as apart, so that no
+    weight takes over what another region does, and in which what two or three neighbours do together, the next that
+    disturbs, stays out of the weights of others as far as the copies go.
     """
     num_regions = len(centres)
     if design == "random":
         return random_masks(num_samples, num_regions, seed=seed)
     random = np.random.default_rng(seed)
-    num_pairs = num_samples // 2
     if design == "antithetic":
-        half = random.integers(0, 2, (num_pairs, num_regions))
+        half = random.integers(0, 2, (num_samples // 2, num_regions))
+        rows = np.stack([half, 1 - half], axis=1).reshape(-1, num_regions)
     else:
-        half = _hadamard_rows(num_pairs, centres, random)
-    pairs = np.stack([half, 1 - half], axis=1).reshape(-1, num_regions)
+        rows = _hadamard_rows(num_samples - 1, centres, random)
     whole = np.ones((1, num_regions), np.int64)
-    return np.concatenate([whole, pairs])[:num_samples].astype(np.int64)
+    return np.concatenate([whole, rows])[:num_samples].astype(np.int64)
+
+
+def fitted_pairs(design: str, centres: Centres) -> NDArray[np.int64] | None:
+    """Which pairs of regions `lime_surrogate.fit` is to fit as well; none for `random`, lime's own way."""
+    return None if design == "random" else neighbours(centres)
 
 
 def _hadamard_rows(num_rows: int, centres: Centres, random: np.random.Generator) -> Masks:
@@ -42,7 +47,7 @@ def _hadamard_rows(num_rows: int, centres: Centres, random: np.random.Generator)
 
     The signs make of what a weight takes over from others a matter of the seed, so that the mean over seeds is right.
     """
-    bits = max((len(centres) - 1).bit_length(), round(np.log2(max(1, num_rows))))
+    bits = max(len(centres).bit_length(), round(np.log2(max(1, num_rows))))
     columns = np.array(_place_columns(bits, centres.tobytes()))
     # Of the matrix of order 2^k, row a has at column c the parity of the bits that a and c share.
     matrix = np.bitwise_count(np.arange(1 << bits)[:, None] & columns) & 1
@@ -58,44 +63,53 @@ def _hadamard_rows(num_rows: int, centres: Centres, random: np.random.Generator)
 def _place_columns(bits: int, centres: bytes) -> tuple[int, ...]:
     """Which column of the matrix of order 2^bits stands for each region; equal arguments give equal columns.
 
-    Where four columns have the exclusive-or 0, three of the regions together look like the fourth alone. That costs
-    the more the closer the three lie. Each column in turn moves to where it costs least, until none moves.
+    Where some columns have the exclusive-or 0, all but one of the regions together look like that one alone. Of three
+    or four columns that costs the more the closer the regions lie. Each column in turn moves to where it costs least,
+    until none moves. Column 0 is left out: it never changes.
     """
-    places = np.frombuffer(centres).reshape(-1, 2)
-    triples, weights = _close_triples(places)
-    columns = np.random.default_rng(bits).choice(1 << bits, len(places), replace=False)
+    groups = _close_groups(np.frombuffer(centres).reshape(-1, 2))
+    num_regions, order = len(centres) // 16, 1 << bits
+    columns = 1 + np.random.default_rng(bits).choice(order - 1, num_regions, replace=False)
     for _ in range(_MAX_SWEEPS):
         before = columns.copy()
-        for region in range(len(columns)):
-            columns[region] = _costs(region, columns, triples, weights, 1 << bits).argmin()
+        for region in range(num_regions):
+            costs = sum(_costs(region, columns, *group, order) for group in groups)
+            columns[region] = np.argmin(costs)
         if (columns == before).all():
             break
     return tuple(columns.tolist())
 
 
 def _costs(
-    region: int, columns: NDArray[np.int64], triples: NDArray[np.int64], weights: NDArray[np.float64], order: int
+    region: int, columns: NDArray[np.int64], groups: NDArray[np.int64], weights: NDArray[np.float64], order: int
 ) -> NDArray[np.float64]:
-    """float64 (order,): what each column would cost the region, the others' being fixed; infinite for theirs."""
-    has_region = (triples == region).any(axis=1)
-    foreign, own = triples[~has_region], triples[has_region]
+    """float64 (order,): what each column would cost the region, the others' being fixed; infinite for what is taken."""
+    has_region = (groups == region).any(axis=1)
+    foreign, own = groups[~has_region], groups[has_region]
     costs = np.zeros(order)
     costs += np.bincount(np.bitwise_xor.reduce(columns[foreign], axis=1), weights[~has_region], minlength=order)
     partners = np.bitwise_xor.reduce(np.where(own == region, 0, columns[own]), axis=1)
-    fourth = (np.arange(len(columns)) != own[..., None]).all(axis=1)  # which is in none of the three
-    mixed = (partners[:, None] ^ columns)[fourth]
-    costs += np.bincount(mixed, np.broadcast_to(weights[has_region][:, None], fourth.shape)[fourth], minlength=order)
-    costs[np.delete(columns, region)] = np.inf
+    stranger = (np.arange(len(columns)) != own[..., None]).all(axis=1)  # which is none of the group
+    mixed = (partners[:, None] ^ columns)[stranger]
+    costs += np.bincount(
+        mixed, np.broadcast_to(weights[has_region][:, None], stranger.shape)[stranger], minlength=order
+    )
+    costs[np.delete(columns, region)] = costs[0] = np.inf
     return costs
 
 
-def _close_triples(centres: Centres) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """int64 (n, 3), each three regions once, and what they weigh: 1/e less with each region's width of perimeter."""
-    distances = np.linalg.norm(centres[:, None] - centres, axis=-1)
-    to_nearest = np.sort(distances, axis=1)[:, 1:2]
-    distances /= max(1.0, float(np.median(to_nearest))) if to_nearest.size else 1.0
+def _close_groups(centres: Centres) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Pairs, int64 (n, 2), and triples, (n, 3), of regions, each once, and how much they do together, on average.
+
+    The powers and factors are measured: docs/explanations.md, "Fewer copies".
+    """
+    distances = in_widths(centres)
     perimeter = distances[:, :, None] + distances[:, None, :] + distances[None]
     number = np.arange(len(centres))
+    pairs = np.argwhere((number[:, None] < number) & (distances <= _FAR))
     ordered = (number[:, None, None] < number[:, None]) & (number[:, None] < number)
     triples = np.argwhere(ordered & (perimeter <= _FAR))
-    return triples, np.exp(-perimeter[tuple(triples.T)])
+    return [
+        (pairs, 2.8e-3 * np.maximum(1, distances[tuple(pairs.T)]) ** -3.0),
+        (triples, 6.4e-2 * np.maximum(3, perimeter[tuple(triples.T)]) ** -4.4),
+    ]

@@ -5,9 +5,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -35,15 +34,16 @@ def started(cluster: Cluster) -> Iterator[Cluster]:
         stop(*cluster.processes)
 
 
-def strike_when_busy(worker: psutil.Process, strike: Callable[[], object]) -> list[float]:
-    """Strikes once, as soon as the worker's Python has a task; the list then holds the moment."""
-    struck: list[float] = []
+def strike_when_busy(workers: Sequence[psutil.Process], strike: Callable[[psutil.Process], object]) -> list[int]:
+    """Strikes once, the first of the workers whose Python has a task; the list then holds its index."""
+    struck: list[int] = []
 
     def wait_and_strike() -> None:
         while not struck:
-            if named(worker.children(recursive=True), "pyspark.daemon"):
-                struck.append(time.monotonic())
-                strike()
+            for index, worker in enumerate(workers):
+                if not struck and named(worker.children(recursive=True), "pyspark.daemon"):
+                    struck.append(index)
+                    strike(worker)
             time.sleep(0.05)
 
     threading.Thread(target=wait_and_strike, daemon=True).start()
@@ -69,15 +69,15 @@ def test_a_worker_killed_in_either_step_costs_its_tasks_and_no_image(tmp_path, m
     run_dir = prepared(tmp_path / "run")
     with started(Cluster(tmp_path)) as cluster:
         for job in ("ingest_faces", "preprocess_faces"):
-            worker = psutil.Process(cluster.processes[2].pid)
-            struck = strike_when_busy(worker, partial(kill, worker))
+            workers = [psutil.Process(process.pid) for process in cluster.processes[1:]]
+            struck = strike_when_busy(workers, kill)  # preprocess_faces has a single task of Python, on either worker
             submit(job, run_dir, standalone(cluster), monkeypatch)
-            assert struck, "no task came to the second worker"
-            assert alive([worker]) == []
-            cluster.processes[2].wait()
+            assert struck, "no task came to a worker"
+            assert alive([workers[struck[0]]]) == []
+            cluster.processes[1 + struck[0]].wait()
             if job == "ingest_faces":
                 data_quality.run(run_dir)
-                cluster.restart_second_worker()
+                cluster.restart_worker(struck[0])
                 cluster.wait_for_workers()
     for step in ("ingest_dataset", "preprocess_faces"):
         assert [attempt.status for attempt in run_dir.attempts(step)] == ["succeeded"]
@@ -123,7 +123,7 @@ def test_a_cable_pulled_in_a_step_costs_its_tasks_and_no_image(namespace, tmp_pa
         Cluster(tmp_path, (HERE, THERE), ("env", f"SPARK_LOCAL_IP={THERE}", "ip", "netns", "exec", NAMESPACE))
     ) as cluster:
         worker = psutil.Process(cluster.processes[2].pid)
-        struck = strike_when_busy(worker, partial(ip, "link", "set", "fer-here", "down"))
+        struck = strike_when_busy([worker], lambda _: ip("link", "set", "fer-here", "down"))
         submit("ingest_faces", run_dir, standalone(cluster), monkeypatch)
         assert struck, "no task came to the second worker"
         assert cluster.master()["aliveworkers"] == 1

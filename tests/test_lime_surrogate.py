@@ -89,3 +89,14 @@ def test_a_probability_that_never_changes_has_an_r2_of_zero():
     fitted = fit(masks, probabilities, kernel_width=0.25)
     assert fitted.r2[0] > 0.95
     assert fitted.r2[1:].tolist() == [0.0] * 6
+
+
+def test_what_pairs_do_together_disturbs_no_weight_once_they_are_fitted_too():
+    random = np.random.default_rng(3)
+    masks, pairs = random_masks(250, 16, seed=8), np.array([[i, i + 1] for i in range(15)])
+    own, common = random.normal(size=16) / 50, random.normal(size=15) / 50
+    truth = 0.5 + masks @ own + np.prod(2 * masks[:, pairs] - 1, axis=2) @ common
+    probabilities = np.repeat(truth[:, None], 7, axis=1).astype(np.float32)
+    blind = fit(masks, probabilities, kernel_width=100.0).weights[0]
+    seeing = fit(masks, probabilities, kernel_width=100.0, pairs=pairs).weights[0]
+    assert np.abs(seeing - own).max() < 0.4 * np.abs(blind - own).max()

@@ -70,8 +70,10 @@ class Cluster:
                 self._start = partial(subprocess.Popen, cwd=folder, env=environment, stdout=output, stderr=output)
                 self.processes.append(self._start(command))
 
-    def restart_second_worker(self) -> None:
-        self.processes[2] = self._start(self.processes[2].args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def restart_worker(self, index: int) -> None:
+        """index: 0 or 1."""
+        arguments = self.processes[1 + index].args
+        self.processes[1 + index] = self._start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def master(self) -> dict:
         with urllib.request.urlopen(f"http://{self.host}:{self._ui}/json/", timeout=10) as answer:
