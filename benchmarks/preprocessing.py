@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--workers", type=int, help="of a cluster of its own, instead of --master")
+    parser.add_argument("--bind", default="taskset --cpu-list {number}", help="the command that starts a worker's")
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--folder", type=Path, help="for what is written; a disk with room for it")
     options = parser.parse_args()
@@ -110,7 +111,7 @@ def master(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     commands = [[spark_class, f"{deploy}master.Master", "--host", "127.0.0.1", *port]]
     for number in range(options.workers):
         size = ["--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / "work")]
-        bound = ["taskset", "--cpu-list", str(number), spark_class]
+        bound = [*options.bind.format(number=number).split(), spark_class]
         commands.append([*bound, f"{deploy}worker.Worker", "--host", "127.0.0.1", *size, address])
     with (folder / "cluster.log").open("wb") as log:
         processes = [subprocess.Popen(command, stdout=log, stderr=log) for command in commands]

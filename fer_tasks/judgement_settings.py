@@ -143,7 +143,7 @@ class ExplanationSettings:
         "Explanation",
         "LIME sampling",
         "Which regions the copies show: at `random`, as lime does; `antithetic`, each copy followed by its complement; "
-        "or `hadamard`, which also balances each two regions.",
+        "or `hadamard`, which balances each two regions and keeps apart what neighbours do together.",
         enum=["hadamard", "antithetic", "random"],
     )
     lime_kernel_width: float = setting(
