@@ -4,11 +4,11 @@
 
 Local SGD (Stich 2019, https://arxiv.org/abs/1805.09767): each worker goes through its own share of the training faces,
 with its share of the batch, and every --steps-between steps all take the mean of their weights, momenta and running
-averages. The workers are the tasks of a Spark barrier stage, with one core each; they meet at the barrier and exchange
-files through a folder that all see, as the runs folder of a cluster is seen. The peer is the same training in one
-process on all cores. Both follow preset `fer2013` for --epochs and are judged on the run's validation faces; its test
-split is not read. The last line is JSON: points gained on average over the seeds, the standard error of one accuracy,
-how many times as fast, and the share of the time that the exchange takes.
+averages. The workers are the tasks of a Spark barrier stage, which starts and ends them together, with one core each;
+they exchange files through a folder that all see, as the runs folder of a cluster is seen. The peer is the same
+training in one process on all cores. Both follow preset `fer2013` for --epochs and are judged on the run's validation
+faces; its test split is not read. The last line is JSON: points gained on average over the seeds, the standard error of
+one accuracy, how many times as fast, and the share of the time that the exchange takes.
 """
 
 import argparse

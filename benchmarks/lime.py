@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ from fer_tasks.explained_network import ExplainedNetwork  # noqa: E402
 from fer_tasks.face_regions import grid_segments  # noqa: E402
 from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
 from fer_tasks.lime_evidence import rank_correlation, top_overlap  # noqa: E402
-from fer_tasks.lime_surrogate import fit  # noqa: E402
+from fer_tasks.lime_surrogate import fit_copies  # noqa: E402
 from fer_tasks.model import choose_precision, load_model, predict_probabilities  # noqa: E402
 from fer_tasks.neighbourhood import Neighbourhood  # noqa: E402
 from fer_tasks.run_directory import RunDirectory  # noqa: E402
-from fer_tasks.sampling_designs import draw_masks, fitted_pairs  # noqa: E402
+from fer_tasks.sampling_designs import draw_masks  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
 from fer_tasks.training_network import use_cores  # noqa: E402
 
@@ -129,8 +130,7 @@ def explain_fast(face: Array, design: str, samples: int, seed: int) -> tuple[flo
     around = Neighbourhood.of(face, network, SETTINGS)
     masks = draw_masks(design, samples, around.centres, seed=seed)
     answers = around.ask(masks)
-    pairs = fitted_pairs(design, around.centres)
-    weights = fit(masks, answers, kernel_width=SETTINGS.lime_kernel_width, pairs=pairs).weights
+    weights = fit_copies(masks, answers, around.centres, replace(SETTINGS, lime_design=design)).weights
     return time.perf_counter() - started, network.seconds - before, weights, int(answers[0].argmax())
 
 

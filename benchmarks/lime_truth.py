@@ -29,11 +29,11 @@ from fer_tasks.drawn_face import DrawnFace, draw_face  # noqa: E402
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS  # noqa: E402
 from fer_tasks.explained_network import ExplainedNetwork  # noqa: E402
 from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
-from fer_tasks.lime_surrogate import fit  # noqa: E402
+from fer_tasks.lime_surrogate import fit_copies  # noqa: E402
 from fer_tasks.lime_truth import chance, share_inside  # noqa: E402
 from fer_tasks.model import choose_precision, load_model  # noqa: E402
 from fer_tasks.neighbourhood import Neighbourhood  # noqa: E402
-from fer_tasks.sampling_designs import draw_masks, fitted_pairs  # noqa: E402
+from fer_tasks.sampling_designs import draw_masks  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
 from fer_tasks.training_network import use_cores  # noqa: E402
 
@@ -84,8 +84,7 @@ def shares(network: ExplainedNetwork, drawn: DrawnFace) -> dict[str, float]:
     for regions in ("grid", "slic", "face"):
         around = Neighbourhood.of(face, network, replace(SETTINGS, lime_regions=regions))
         masks = draw_masks(SETTINGS.lime_design, SETTINGS.lime_samples, around.centres, seed=SETTINGS.seed)
-        pairs = fitted_pairs(SETTINGS.lime_design, around.centres)
-        weights = fit(masks, around.ask(masks), kernel_width=SETTINGS.lime_kernel_width, pairs=pairs).weights[label]
+        weights = fit_copies(masks, around.ask(masks), around.centres, SETTINGS).weights[label]
         found[regions] = share_inside(weights, around.segments, drawn.mask)
     stock = explain_stock(network, face)
     weights = np.array([weight for _, weight in sorted(stock.local_exp[label])])

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS
 from fer_tasks.explained_network import Network
 from fer_tasks.face_regions import FACE_REGIONS, PARTS, facial_segments, filled, region_centres
-from fer_tasks.lime_surrogate import FloatArray, Weights, fit
-from fer_tasks.sampling_designs import draw_masks, fitted_pairs
+from fer_tasks.lime_surrogate import FloatArray, Weights, fit_copies
+from fer_tasks.sampling_designs import draw_masks
 from fer_tasks.settings import RunSettings
 
 EXPECTED_PARTS = {
@@ -117,11 +117,10 @@ def weigh_regions(faces: FloatArray, label: int, network: Network, settings: Run
     segments = facial_segments()
     centres = region_centres(segments)
     masks = draw_masks(settings.lime_design, COPIES, centres, seed=settings.seed)
-    pairs = fitted_pairs(settings.lime_design, centres)
     rows = np.empty((len(faces), len(FACE_REGIONS)))
     for row, face in zip(rows, faces, strict=True):
         answers = network.of_copies(face, filled(face, segments, settings.lime_fill), segments, masks)
-        row[:] = fit(masks, answers, kernel_width=settings.lime_kernel_width, pairs=pairs).weights[label]
+        row[:] = fit_copies(masks, answers, centres, settings).weights[label]
     return rows
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_tasks.emotions import NUM_EMOTIONS
+from fer_tasks.face_regions import neighbours
+from fer_tasks.settings import RunSettings
 
 FloatArray = NDArray[np.float32]
 Weights = NDArray[np.float64]
@@ -83,6 +85,17 @@ def fit(
     ridge = Ridge(alpha=_RIDGE_PENALTY, fit_intercept=True).fit(shown, probabilities, sample_weight=importance)
     fitted = LinearFit(ridge.coef_[:, :num_regions], ridge.intercept_, np.zeros(NUM_EMOTIONS))
     return LinearFit(fitted.weights, fitted.intercepts, r_squared(fitted, masks, probabilities, importance))
+
+
+def fit_copies(
+    masks: Masks, probabilities: FloatArray, centres: NDArray[np.float64], settings: RunSettings
+) -> LinearFit:
+    """The fit that the settings ask for: lime's own for `random` copies, else with the pairs of neighbours beside.
+
+    centres: float64 (regions, 2), where the regions lie.
+    """
+    pairs = None if settings.lime_design == "random" else neighbours(centres)
+    return fit(masks, probabilities, kernel_width=settings.lime_kernel_width, pairs=pairs)
 
 
 def r_squared(fitted: LinearFit, masks: Masks, probabilities: FloatArray, importance: Weights) -> Weights:

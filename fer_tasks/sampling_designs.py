@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.face_regions import in_widths, neighbours
+from fer_tasks.face_regions import in_widths
 from fer_tasks.lime_surrogate import Masks, random_masks
 
 Centres = NDArray[np.float64]
@@ -37,11 +37,6 @@ def draw_masks(design: str, num_samples: int, centres: Centres, *, seed: int) ->
     return np.concatenate([whole, rows])[:num_samples].astype(np.int64)
 
 
-def fitted_pairs(design: str, centres: Centres) -> NDArray[np.int64] | None:
-    """Which pairs of regions `lime_surrogate.fit` is to fit as well; none for `random`, lime's own way."""
-    return None if design == "random" else neighbours(centres)
-
-
 def _hadamard_rows(num_rows: int, centres: Centres, random: np.random.Generator) -> Masks:
     """int64 (num_rows, regions): a Hadamard matrix's columns, with random signs, so often as the rows need it.
 
@@ -67,8 +62,9 @@ def _place_columns(bits: int, centres: bytes) -> tuple[int, ...]:
     or four columns that costs the more the closer the regions lie. Each column in turn moves to where it costs least,
     until none moves. Column 0 is left out: it never changes.
     """
-    groups = _close_groups(np.frombuffer(centres).reshape(-1, 2))
-    num_regions, order = len(centres) // 16, 1 << bits
+    places = np.frombuffer(centres).reshape(-1, 2)
+    groups = _close_groups(places)
+    num_regions, order = len(places), 1 << bits
     columns = 1 + np.random.default_rng(bits).choice(order - 1, num_regions, replace=False)
     for _ in range(_MAX_SWEEPS):
         before = columns.copy()

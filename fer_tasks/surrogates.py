@@ -8,9 +8,9 @@ import numpy as np
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.explained_network import ExplainedNetwork
 from fer_tasks.lime_evidence import Evidence, gather, random_order_areas, rank_correlation
-from fer_tasks.lime_surrogate import LinearFit, Masks, Weights, fit, proximity, r_squared
+from fer_tasks.lime_surrogate import LinearFit, Masks, Weights, fit_copies, proximity, r_squared
 from fer_tasks.neighbourhood import FloatArray, Neighbourhood
-from fer_tasks.sampling_designs import draw_masks, fitted_pairs
+from fer_tasks.sampling_designs import draw_masks
 from fer_tasks.settings import RunSettings
 
 MAX_SHUFFLED_CORRELATION = 0.3
@@ -52,7 +52,7 @@ def surrogates(around: Neighbourhood, labels: Sequence[int], *, settings: RunSet
     Deterministic for equal settings and network.
     """
     samples = _samples(around, settings, _NUM_SEEDS)
-    fits = [_fit(around, *sample, settings) for sample in samples]
+    fits = [fit_copies(*sample, around.centres, settings) for sample in samples]
     fitted, (masks, probabilities) = fits[0], samples[0]
     held_out = _held_out_r2(fitted, samples[1:], settings)
     random_order = random_order_areas(around, seed=settings.seed)
@@ -83,7 +83,7 @@ def check_shuffled(
     for face, real in zip(faces, explained, strict=True):
         around = Neighbourhood.of(face, shuffled, settings)
         (sample,) = _samples(around, settings, 1)
-        fitted = _fit(around, *sample, settings)
+        fitted = fit_copies(*sample, around.centres, settings)
         correlations.append(rank_correlation(np.array(real.weights), fitted.weights[EMOTIONS.index(real.emotion)]))
     mean = float(np.mean(correlations))
     return ShuffledCheck(len(correlations), mean, mean < MAX_SHUFFLED_CORRELATION)
@@ -95,11 +95,6 @@ def _samples(around: Neighbourhood, settings: RunSettings, num_seeds: int) -> li
     design, num_samples = settings.lime_design, settings.lime_samples
     masks = [draw_masks(design, num_samples, around.centres, seed=seed) for seed in seeds]
     return list(zip(masks, np.split(around.ask(np.concatenate(masks)), num_seeds), strict=True))
-
-
-def _fit(around: Neighbourhood, masks: Masks, probabilities: FloatArray, settings: RunSettings) -> LinearFit:
-    pairs = fitted_pairs(settings.lime_design, around.centres)
-    return fit(masks, probabilities, kernel_width=settings.lime_kernel_width, pairs=pairs)
 
 
 def _held_out_r2(fitted: LinearFit, others: list[tuple[Masks, FloatArray]], settings: RunSettings) -> Weights:

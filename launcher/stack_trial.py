@@ -2,12 +2,13 @@
 
 Builds, starts a stack of its own (other project, port, secrets and volumes than `make up`), waits for health, triggers
 fer_training over Airflow's REST API, waits for green, fetches the report through the plugin, and removes all of it.
-Where FER_BUCKET names a bucket, the runs are stored there, as docker-compose.override.example.yaml has it, and are
-brought back into an empty folder as another machine would.
+Where FER_BUCKET names a bucket, the run is stored there, below a name of its own, as docker-compose.override.example.yaml
+has it; it is brought back into an empty folder, as another machine would do, and deleted from the bucket.
 """
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def main() -> None:
         compose += ["--file", "docker-compose.yaml"]  # not what the user's override file adds
         is_on_s3 = "FER_BUCKET" in os.environ
         if is_on_s3:
+            os.environ["FER_BUCKET"] += f"/trial-{secrets.token_hex(4)}"
             compose += ["--file", "docker-compose.override.example.yaml"]
         try:
             start(compose)
@@ -131,10 +133,12 @@ def _check_spark(compose: list[str]) -> None:
 
 def _check_bucket(compose: list[str]) -> None:
     """What the bucket holds of the run is whole: it can be brought into a mirror that knows nothing of it."""
-    script = "FER_RUNS_MIRROR=/tmp/other python -m fer_tasks.run_storage >&2 && ls -1 /tmp/other/*"
-    asked = subprocess.run(
-        [*compose, "exec", "-T", "scheduler", "sh", "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, check=True
-    )
+    bring = "FER_RUNS_MIRROR=/tmp/other python -m fer_tasks.run_storage >&2 && ls -1 /tmp/other/*"
+    delete = "import os; from pyarrow import fs; store, runs = fs.FileSystem.from_uri(os.environ['FER_RUNS_FOLDER']); "
+    delete += "store.delete_dir(runs)"
+    inside = [*compose, "exec", "-T", "scheduler"]
+    asked = subprocess.run([*inside, "sh", "-c", bring], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    subprocess.run([*inside, "python", "-c", delete], cwd=PROJECT, check=True)
     found = set(asked.stdout.decode().split())
     wanted = {"raw_faces.parquet", "faces.parquet", "model.keras", "report.html"}
     _expect(wanted <= found, f"brought back from the bucket: {len(found)} files and tables, {wanted & found} of them")

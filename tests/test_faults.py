@@ -103,6 +103,7 @@ def test_a_killed_make_run_takes_all_with_it(start, tmp_path):
     process.kill()
     process.communicate(timeout=60)
     wait_until(lambda: not alive(everybody), seconds=20)
+    assert alive(everybody) == []
 
 
 def test_a_run_whose_scheduler_was_killed_is_ended_by_the_next_one(start, tmp_path):
