@@ -2,8 +2,9 @@
 
 Builds, starts a stack of its own (other project, port, secrets and volumes than `make up`), waits for health, triggers
 fer_training over Airflow's REST API, waits for green, fetches the report through the plugin, and removes all of it.
-Where FER_BUCKET names a bucket, the run is stored there, below a name of its own, as docker-compose.override.example.yaml
-has it; it is brought back into an empty folder, as another machine would do, and deleted from the bucket.
+Where FER_BUCKET names a bucket, the run is stored there, below a name of its own, as
+docker-compose.override.example.yaml has it; it is brought back into an empty folder, as another machine would do, and
+deleted from the bucket.
 """
 
 import json
