@@ -22,11 +22,11 @@ sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand 
 import numpy as np  # noqa: E402
 
 from benchmarks.lime import SETTINGS, choose_faces  # noqa: E402
-from fer_tasks.explained_network import ExplainedNetwork  # noqa: E402
+from fer_tasks.explained_network import network_to_explain  # noqa: E402
 from fer_tasks.face_regions import in_widths  # noqa: E402
 from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
 from fer_tasks.lime_surrogate import random_masks  # noqa: E402
-from fer_tasks.model import choose_precision, load_model  # noqa: E402
+from fer_tasks.model import load_model  # noqa: E402
 from fer_tasks.neighbourhood import Neighbourhood  # noqa: E402
 from fer_tasks.training_network import use_cores  # noqa: E402
 
@@ -44,9 +44,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=4000)
     options = parser.parse_args()
     use_cores()
-    network = ExplainedNetwork(
-        load_model(options.model / "model.keras"), precision=choose_precision(SETTINGS.precision)
-    )
+    network = network_to_explain(load_model(options.model / "model.keras"), SETTINGS.precision)
     arounds = [Neighbourhood.of(face, network, SETTINGS) for face in choose_faces(options.faces_from, options.faces)]
     found = [shares(around, options.copies, seed=number) for number, around in enumerate(arounds)]
     told: dict[str, float] = {"alone": float(np.mean([alone for alone, _ in found]))}

@@ -27,11 +27,11 @@ if __name__ == "__main__":
 
 from fer_tasks.drawn_face import DrawnFace, draw_face  # noqa: E402
 from fer_tasks.emotions import EMOTIONS, NUM_EMOTIONS  # noqa: E402
-from fer_tasks.explained_network import ExplainedNetwork  # noqa: E402
+from fer_tasks.explained_network import ExplainedNetwork, network_to_explain  # noqa: E402
 from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
 from fer_tasks.lime_surrogate import fit_copies  # noqa: E402
 from fer_tasks.lime_truth import chance, share_inside  # noqa: E402
-from fer_tasks.model import choose_precision, load_model  # noqa: E402
+from fer_tasks.model import load_model  # noqa: E402
 from fer_tasks.neighbourhood import Neighbourhood  # noqa: E402
 from fer_tasks.sampling_designs import draw_masks  # noqa: E402
 from fer_tasks.settings import RunSettings  # noqa: E402
@@ -58,7 +58,7 @@ def main() -> None:
 
 def measure(run: Path, faces: Sequence[DrawnFace]) -> dict[str, float]:
     """Prints a line; the ratios of the shares' means. Empty where the network takes no face for what it is."""
-    network = ExplainedNetwork(load_model(run / "model.keras"), precision=choose_precision(SETTINGS.precision))
+    network = network_to_explain(load_model(run / "model.keras"), SETTINGS.precision)
     rows = [shares(network, drawn) for drawn in faces]
     known = [row for row in rows if row]
     if not known:

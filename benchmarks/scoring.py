@@ -4,9 +4,10 @@
 
 Both ways do the same work with the same code: read a PNG file, decode, measure and prepare it, and let the network that
 comes with the project (on one thread a process) say its emotion. One process does so without Spark; the job then runs
-on local[cores], its Python workers and their networks being there from a round before. The target is 90% of one
-process's images a second times the cores. As many such processes side by side tell how much of that the machine has.
-The rest of a job, starting the JVM and importing TensorFlow in each worker, is told beside it. Rounds alternate;
+on local[cores], its Python workers and their networks being there from a small job right before: Spark ends workers
+that had nothing to do for a minute. The target is 90% of one process's images a second times the cores. As many such
+processes side by side tell how much of that the machine has. What the small job takes then, importing TensorFlow in
+each worker most of all, and what it takes the first time, with the JVM's start, is told beside it. Rounds alternate;
 medians are told. The last line is JSON.
 """
 
@@ -68,15 +69,18 @@ def write_noise(folder: Path, number: int) -> None:
 
 
 def compare(folder: Path, settings: ScoringSettings, cores: int, rounds: int) -> None:
+    images = planned(folder / "images")
+    few = images[: cores * settings.batch_rows]
     started = time.perf_counter()
     spark = session(cores)
-    on_spark(folder, settings)
+    on_spark(folder, few, settings)
     first = time.perf_counter() - started
-    alone, beside, spread = [], [], []
+    alone, beside, warming, spread = [], [], [], []
     for _ in range(rounds):
         alone.append(in_processes(folder / "images", settings, number=1))
         beside.append(in_processes(folder / "images", settings, number=cores))
-        spread.append(on_spark(folder, settings))
+        warming.append(on_spark(folder, few, settings))
+        spread.append(len(images) / on_spark(folder, images, settings))
     spark.stop()
     one, apart, all_cores = (statistics.median(speeds) for speeds in (alone, beside, spread))
     share = all_cores / (one * cores)
@@ -84,7 +88,8 @@ def compare(folder: Path, settings: ScoringSettings, cores: int, rounds: int) ->
     print(f"{cores} processes side by side      {apart:9.0f} images/s   (rounds: {told(beside)})")
     print(f"Spark, {cores} cores                {all_cores:9.0f} images/s   (rounds: {told(spread)})")
     print(f"of one process times {cores}        {share:9.0%}   ({apart / (one * cores):.0%} side by side)")
-    print(f"JVM, imports and first round  {first:9.1f} s")
+    print(f"JVM, imports, {len(few)} images   {first:9.1f} s")
+    print(f"the same in a running JVM     {statistics.median(warming):9.1f} s")
     shares = {"share_of_linear": round(share, 3), "share_of_side_by_side": round(all_cores / apart, 3)}
     print(json.dumps({**shares, "images_per_second": round(all_cores), "cores": cores}))
 
@@ -107,8 +112,8 @@ def planned(folder: Path) -> list[dict[str, Any]]:
     return [{"position": number, **image._asdict()} for number, image in enumerate(images)]
 
 
-def on_spark(folder: Path, settings: ScoringSettings) -> float:
-    """Images a second of reading, scoring and writing the two tables, as the job does it."""
+def on_spark(folder: Path, images: list[dict[str, Any]], settings: ScoringSettings) -> float:
+    """Seconds of reading, scoring and writing the two tables, as the job does it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -116,7 +121,7 @@ def on_spark(folder: Path, settings: ScoringSettings) -> float:
     from fer_tasks.scoring_plan import ScoringPlan
     from spark_jobs import score_faces
 
-    run_dir, images = ScoringDirectory(folder / "run"), planned(folder / "images")
+    run_dir = ScoringDirectory(folder / "run")
     settings.save(run_dir)
     pq.write_table(pa.Table.from_pylist(images), run_dir.plan)
     counts = {"num_found": len(images), "num_known": 0, "num_planned": len(images), "num_ignored": 0}
@@ -126,7 +131,7 @@ def on_spark(folder: Path, settings: ScoringSettings) -> float:
     shutil.copyfile(MODEL_FILE, run_dir.champion_model)
     start = time.perf_counter()
     score_faces.main(str(run_dir))
-    return len(images) / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
 def in_processes(folder: Path, settings: ScoringSettings, *, number: int) -> float:

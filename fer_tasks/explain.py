@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.errors import DatasetError, PipelineError
-from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.explained_network import ExplainedNetwork, network_to_explain
 from fer_tasks.face_filters import prepare_face
 from fer_tasks.face_regions import region_names
 from fer_tasks.image_decoding import decode
-from fer_tasks.model import choose_precision
 from fer_tasks.named_model import MODEL_HELP, model_folder
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.picture_files import UniqueNames, read_picture
@@ -75,7 +74,7 @@ def explain_file(
     except DatasetError as error:
         raise DatasetError(f"{image}: {error}") from error
     face = prepare_face(decoded.pixels, settings)
-    surrogate, around = explain_face(face, network_for(model, settings), settings, emotion)
+    surrogate, around = explain_face(face, network_to_explain(model, settings.precision), settings, emotion)
     return surrogate, around, region_names(around.segments, settings)
 
 
@@ -84,7 +83,7 @@ def explained(
 ) -> Iterator[Prediction]:
     """The predictions as they come, a picture of each face's explanation in the folder: `<name>-face<number>.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    network = network_for(model, settings)
+    network = network_to_explain(model, settings.precision)
     names = UniqueNames(folder)
     for item in predictions:
         if item.pixels is not None:
@@ -93,18 +92,12 @@ def explained(
         yield item
 
 
-def network_for(model: Any, settings: RunSettings) -> ExplainedNetwork:
-    """In the precision that the model's run asks for."""
-    return ExplainedNetwork(model, precision=choose_precision(settings.precision))
-
-
 def explain_face(
     face: NDArray[np.float32], network: ExplainedNetwork, settings: RunSettings, emotion: str | None = None
 ) -> tuple[Surrogate, Neighbourhood]:
     """face: float32 (48, 48) in [0, 1], prepared by the settings. emotion: of EMOTIONS; None for the predicted one."""
     around = Neighbourhood.of(face, network, settings)
-    whole = around.ask(np.ones((1, around.num_regions), np.int64))[0]
-    label = int(whole.argmax()) if emotion is None else EMOTIONS.index(emotion)
+    label = int(around.probabilities.argmax()) if emotion is None else EMOTIONS.index(emotion)
     (surrogate,) = surrogates(around, [label], settings=settings)
     return surrogate, around
 

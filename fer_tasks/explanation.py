@@ -14,9 +14,9 @@ from fer_tasks.dataset import Faces, load_split
 from fer_tasks.emotion_maps import EmotionMap
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import ReportError
-from fer_tasks.explained_network import ExplainedNetwork, Network
+from fer_tasks.explained_network import ExplainedNetwork, Network, network_to_explain
 from fer_tasks.face_regions import face_segments, region_names
-from fer_tasks.model import choose_precision, load_model
+from fer_tasks.model import load_model
 from fer_tasks.model_maps import MappedSet, map_champion, map_model, save_arrays
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.run_directory import RunDirectory
@@ -150,7 +150,7 @@ def run(run_dir: RunDirectory) -> None:
         test = load_split(run_dir, "test")
         rows = _rows_at(run_dir, test, predictions["position"])
         faces = test.pixels[[rows[choice.position] for choice in choices], :, :, 0]
-        network = ExplainedNetwork(load_model(run_dir.model), precision=choose_precision(settings.precision))
+        network = network_to_explain(load_model(run_dir.model), settings.precision)
         record = _explain_all(choices, faces, network, settings, notes)
         predicted = np.full(len(test), -1, np.int32)
         predicted[[rows[position] for position in predictions["position"]]] = predictions["predicted"]
@@ -165,7 +165,7 @@ def _with_maps(
     """predicted: int32 (n,), what the model says of each test face."""
     settings = run_dir.load_settings()
     recognised, confused = map_model(network, test, predicted, settings)
-    version, of_champion, obstacle = map_champion(run_dir, test, settings, precision=network.precision)
+    version, of_champion, obstacle = map_champion(run_dir, test, settings)
     summarised = replace(
         record,
         recognised=tuple(mapped.summary for mapped in recognised),

@@ -14,7 +14,7 @@ from fer_tasks.dataset import Faces
 from fer_tasks.emotion_maps import EmotionMap, FaceSet, choose_confused, choose_recognised, summarise, weigh_regions
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
 from fer_tasks.errors import PipelineError
-from fer_tasks.explained_network import ExplainedNetwork, Network
+from fer_tasks.explained_network import Network, network_to_explain
 from fer_tasks.face_regions import FACE_REGIONS
 from fer_tasks.lime_surrogate import FloatArray, Weights
 from fer_tasks.run_directory import RunDirectory
@@ -43,7 +43,7 @@ def map_model(
 
 
 def map_champion(
-    run_dir: RunDirectory, test: Faces, settings: RunSettings, *, precision: str
+    run_dir: RunDirectory, test: Faces, settings: RunSettings
 ) -> tuple[int | None, list[MappedSet], str | None]:
     """Its version and what it looks at in the test faces that it recognises, as it was trained to see them.
 
@@ -60,7 +60,7 @@ def map_champion(
         if champion is None or champion.version != comparison.version:
             return None, [], f"Version {comparison.version} is no longer champion, so what it looks at is not shown."
         records = champion.load_records()
-        network = ExplainedNetwork(champion.load_model(), precision=precision)
+        network = network_to_explain(champion.load_model(), settings.precision)
         seen = champion_comparison.as_the_champion_sees(run_dir, test, records)
     except PipelineError as error:
         return None, [], f"What the champion looks at cannot be shown: {error}"

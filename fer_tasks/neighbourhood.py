@@ -1,6 +1,7 @@
 """A face, its regions, and a network that can be asked about copies in which some regions are switched off."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,12 @@ class Neighbourhood:
         """float64 (regions,): the share of the picture that each region is; they sum to 1."""
         counts: NDArray[np.float64] = np.bincount(self.segments.ravel()) / self.segments.size
         return counts
+
+    @cached_property
+    def probabilities(self) -> FloatArray:
+        """float32 (7,): what the network says of the whole face, to its full precision."""
+        probabilities: FloatArray = self.network.probabilities(self.face[None, ..., None])[0]
+        return probabilities
 
     def ask(self, masks: Masks) -> FloatArray:
         """float32 (n, 7): what the network says of the copies that show these regions."""

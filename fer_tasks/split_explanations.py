@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE
-from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.explained_network import ExplainedNetwork, network_to_explain
 from fer_tasks.face_regions import region_names
-from fer_tasks.model import choose_precision, import_keras, load_model
+from fer_tasks.model import import_keras, load_model
 from fer_tasks.neighbourhood import Neighbourhood
 from fer_tasks.settings import RunSettings
 from fer_tasks.surrogates import surrogates
@@ -69,7 +69,7 @@ def network_of_worker(model: str, precision: str) -> ExplainedNetwork:
     with contextlib.suppress(RuntimeError):  # where something was computed before, as in a test
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.threading.set_intra_op_parallelism_threads(1)
-    return ExplainedNetwork(load_model(Path(model)), precision=choose_precision(precision))
+    return network_to_explain(load_model(Path(model)), precision, num_threads=1)
 
 
 def explain_batch(batch: pa.RecordBatch, network: ExplainedNetwork, settings: RunSettings) -> pa.RecordBatch:

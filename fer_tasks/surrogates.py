@@ -53,14 +53,14 @@ def surrogates(around: Neighbourhood, labels: Sequence[int], *, settings: RunSet
     """
     samples = _samples(around, settings, _NUM_SEEDS)
     fits = [fit_copies(*sample, around.centres, settings) for sample in samples]
-    fitted, (masks, probabilities) = fits[0], samples[0]
+    fitted, (masks, _) = fits[0], samples[0]
     held_out = _held_out_r2(fitted, samples[1:], settings)
     random_order = random_order_areas(around, seed=settings.seed)
     predictions = fitted.predict(masks[:1])[0]
     return [
         Surrogate(
             emotion=EMOTIONS[label],
-            probability=float(probabilities[0, label]),
+            probability=float(around.probabilities[label]),
             prediction=float(predictions[label]),
             r2=float(fitted.r2[label]),
             weights=tuple(fitted.weights[label].tolist()),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fer_tasks.champion_comparison import recorded_emotions, recorded_settings
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import RegistryError
-from fer_tasks.explain import explain_face, network_for
-from fer_tasks.explained_network import ExplainedNetwork
+from fer_tasks.explain import explain_face
+from fer_tasks.explained_network import ExplainedNetwork, network_to_explain
 from fer_tasks.initial_weights import PRETRAINED
 from fer_tasks.model import predict_probabilities
 from fer_tasks.predict import load_model_folder
@@ -107,7 +107,7 @@ def _warm(model: Any, settings: RunSettings, description: ModelDescription) -> S
         answers = classify(random.random((count, IMAGE_SIDE, IMAGE_SIDE, 1), dtype=np.float32))
         if answers.shape != (count, NUM_EMOTIONS) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
             raise RegistryError(f"The model's answers are no probabilities: {answers[0].tolist()}.")
-    network = network_for(model, settings)
+    network = network_to_explain(model, settings.precision)
     explain_face(random.random((IMAGE_SIDE, IMAGE_SIDE), dtype=np.float32), network, settings)
     return ServedModel(description, settings, classify, network)
 
