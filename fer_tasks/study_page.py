@@ -156,7 +156,8 @@ def _told(record: StudyRecord) -> str:
         for state in ("complete", "pruned", "failed", "unfinished", "waiting")
         if (count := sum(trial.state == state for trial in record.trials))
     )
-    return f"Trials: {counts}; {record.epochs_per_trial} epochs each at most."
+    epochs = "1 epoch" if record.epochs_per_trial == 1 else f"{record.epochs_per_trial} epochs"
+    return f"Trials: {counts}; {epochs} each at most."
 
 
 def _line(trial: TrialRecord, columns: Sequence[str], best: BestSettings | None) -> TrialLine:

@@ -157,8 +157,8 @@ class TrainingSettings:
         "auto",
         "Training",
         "Arithmetic",
-        "`auto` takes mixed bfloat16 where the processor or GPU computes in it, float32 elsewhere, and for LIME's copies "
-        "8 bits.",
+        "`auto` takes mixed bfloat16 where the processor or GPU computes in it, float32 elsewhere, and for LIME's "
+        "copies 8 bits.",
         enum=["auto", "float32", "mixed_bfloat16"],
     )
     memory_limit_mb: int = setting(

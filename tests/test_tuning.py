@@ -282,7 +282,7 @@ def test_the_page_escapes_what_it_shows_and_tells_a_run_that_did_not_come_to_tri
     record = run_dir.load_json(run_dir.study_json, StudyRecord)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)" in html
-    assert "Trials: 6 complete, 1 failed, 1 waiting; 1 epochs each at most." in html
+    assert "Trials: 6 complete, 1 failed, 1 waiting; 1 epoch each at most." in html
     assert "Trial 4 is best" in html
     assert sum(record.importances.values()) == pytest.approx(1.0)
     for name in record.importances:
