@@ -64,8 +64,8 @@ clean-runs: $(INSTALLED) ## delete the oldest runs: KEEP=20 leaves so many, and 
 test: $(INSTALLED) ## the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: $(INSTALLED) ## the tests and the slow ones: real data, real kills, the browser
-	@$(BIN)/python -m pytest -m ''
+test-all: test ## the tests and the slow ones, which want the machine alone: real data, real kills, the browser
+	@$(BIN)/python -m pytest -m slow
 
 fuzz: $(INSTALLED) ## broken inputs for every reader of strangers' bytes; INPUTS=200000 of each
 	@for reader in csv zip image pixel_text conf; do \
