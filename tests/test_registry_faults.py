@@ -43,6 +43,12 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen]:
             process.wait()
 
 
+def waits_for_a_lock(process: subprocess.Popen) -> bool:
+    """proc(5), /proc/locks: the line of one who waits has an arrow before the lock and its process behind it."""
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any("->" in line and str(process.pid) in line for line in lines)
+
+
 def test_a_server_killed_in_a_promotion_leaves_the_champion_and_the_retry_ends_it(tmp_path, monkeypatch):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -55,7 +61,8 @@ def test_a_server_killed_in_a_promotion_leaves_the_champion_and_the_retry_ends_i
         run_dir = finish(RunDirectory(tmp_path / "second"), "served")
         with locked(tmp_path / "home" / "registry.lock"):  # the promotion waits here, its version registered
             promotion = subprocess.Popen([sys.executable, "-c", PROMOTE, str(run_dir)], cwd=PROJECT, text=True)
-            wait_until(lambda: versions(tmp_path, "served") == [1, 2])
+            wait_until(lambda: waits_for_a_lock(promotion), promotion)
+            assert versions(tmp_path, "served") == [1, 2]
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
     assert promotion.wait(timeout=300) == 1
