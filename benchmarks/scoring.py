@@ -31,21 +31,23 @@ sys.path[0] = str(PROJECT)  # instead of this folder, whose lime.py would stand 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from fer_tasks.cpu_model import export  # noqa: E402
 from fer_tasks.emotions import EMOTIONS  # noqa: E402
 from fer_tasks.initial_weights import PRETRAINED  # noqa: E402
+from fer_tasks.model import load_model  # noqa: E402
 from fer_tasks.scored_model import ScoredModel  # noqa: E402
+from fer_tasks.scoring_directory import ScoringDirectory  # noqa: E402
 from fer_tasks.scoring_settings import ScoringSettings  # noqa: E402
 from fer_tasks.scoring_source import list_images, open_source  # noqa: E402
 from fer_tasks.spark_runtime import SPARK_CONF, submit_environment  # noqa: E402
 
 CHAMPION = ScoredModel("pretrained", 1, None, None, None, EMOTIONS, "none", "none", None, ())
-MODEL_FILE = str(PRETRAINED / "model.keras")
 
 ONE_PROCESS = """
 import sys
 sys.path.insert(0, {project!r} + "/benchmarks")
 from scoring import one_process
-one_process({folder!r}, {precision!r}, {batch_rows})
+one_process({folder!r}, {model_file!r}, {precision!r}, {batch_rows})
 """
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12_000)
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16", "int8"))
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.environ.update(submit_environment())
@@ -61,7 +63,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder) / "images", options.images)
         write_noise(Path(folder) / "quarter", options.images // 4)
+        put_champion(ScoringDirectory(Path(folder) / "run"), options.precision)
         compare(Path(folder), settings, options.cores, options.rounds)
+
+
+def put_champion(run_dir: ScoringDirectory, precision: str) -> None:
+    """Where plan_scoring leaves it."""
+    run_dir.root.mkdir()
+    shutil.copyfile(PRETRAINED / "model.keras", run_dir.champion_model)
+    if precision == "int8":
+        export(load_model(run_dir.champion_model), run_dir.champion_int8, "int8")
 
 
 def write_noise(folder: Path, number: int) -> None:
@@ -129,7 +140,6 @@ def on_spark(folder: Path, images: list[dict[str, Any]], settings: ScoringSettin
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fer_tasks.scoring_directory import ScoringDirectory
     from fer_tasks.scoring_plan import ScoringPlan
     from spark_jobs import score_faces
 
@@ -140,7 +150,6 @@ def on_spark(folder: Path, images: list[dict[str, Any]], settings: ScoringSettin
     source = open_source(str(folder / "images"))
     plan = ScoringPlan(source, False, CHAMPION, **counts, ignored_examples=(), planned_at="")
     run_dir.save_json(run_dir.plan_json, plan)
-    shutil.copyfile(MODEL_FILE, run_dir.champion_model)
     start = time.perf_counter()
     score_faces.main(str(run_dir))
     return time.perf_counter() - start
@@ -149,7 +158,11 @@ def on_spark(folder: Path, images: list[dict[str, Any]], settings: ScoringSettin
 def in_processes(folder: Path, settings: ScoringSettings, *, number: int) -> float:
     """Images a second of `one_process` in so many processes at a time, each with all images, without their start."""
     script = ONE_PROCESS.format(
-        project=str(PROJECT), folder=str(folder), precision=settings.precision, batch_rows=settings.batch_rows
+        project=str(PROJECT),
+        folder=str(folder),
+        model_file=str(ScoringDirectory(folder.parent / "run").champion_model),
+        precision=settings.precision,
+        batch_rows=settings.batch_rows,
     )
     started = [
         subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -158,7 +171,7 @@ def in_processes(folder: Path, settings: ScoringSettings, *, number: int) -> flo
     return sum(float(process.communicate()[0].split()[-1]) for process in started)
 
 
-def one_process(folder: str, precision: str, batch_rows: int) -> None:
+def one_process(folder: str, model_file: str, precision: str, batch_rows: int) -> None:
     """Print the images a second, Parquet written, from the second batch on: the first one builds the graph."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -166,7 +179,7 @@ def one_process(folder: str, precision: str, batch_rows: int) -> None:
     from fer_tasks.face_scoring import face_scorer
 
     images = planned(Path(folder))
-    scorer = face_scorer(open_source(folder), MODEL_FILE, CHAMPION, ScoringSettings(precision=precision))
+    scorer = face_scorer(open_source(folder), model_file, CHAMPION, ScoringSettings(precision=precision))
     batches = [
         pa.RecordBatch.from_pylist(images[start : start + batch_rows]) for start in range(0, len(images), batch_rows)
     ]

@@ -98,7 +98,7 @@ def load_cpu_model(path: Path, form: Form = "float32", *, num_threads: int = 1) 
     no model.
     """
     file = model_file(path)
-    return CpuModel(exported(file, form), crop_side=_crop_side(file), num_threads=num_threads)
+    return CpuModel(exported(file, form), crop_side=crop_side(file), num_threads=num_threads)
 
 
 def exported(file: Path, form: Form) -> Path:
@@ -148,12 +148,12 @@ def _check(model: Any, file: Path, form: Form) -> None:
     if not deviation <= MAX_DEVIATION[form]:
         raise TrainingError(
             f"Exported to LiteRT ({form}), the model says {deviation:.2g} else than in Keras, at most "
-            f"{MAX_DEVIATION[form]:g} is allowed; use Keras for it (--runtime keras)."
+            f"{MAX_DEVIATION[form]:g} is allowed; use Keras for it (--runtime keras, or a precision of float32)."
         )
 
 
-def _crop_side(file: Path) -> int:
-    """Read from the description in the .keras file, without Keras."""
+def crop_side(file: Path) -> int:
+    """Of the middle part of a face that the model of a .keras file looks at, in pixels; read without Keras."""
     with zipfile.ZipFile(file) as parts:
         layers = json.loads(parts.read("config.json"))["config"]["layers"]
     return next((layer["config"]["height"] for layer in layers if layer["class_name"] == "CenterCrop"), IMAGE_SIDE)

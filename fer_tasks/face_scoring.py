@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_tasks.cpu_model import CpuModel, crop_side
 from fer_tasks.data_profile import MEASURES
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE, NUM_EMOTIONS, NUM_PIXELS, PROBABILITIES
 from fer_tasks.face_filters import prepare_face
@@ -46,7 +47,7 @@ def face_scorer(
 ) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """For mapInArrow: batches of PLANNED -> batches of ANSWERS, in the same order.
 
-    model_file: a path that every worker can read.
+    model_file: a path that every worker can read; its export to int8, where that is asked for, has the suffix .tflite.
     """
 
     def score(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -63,14 +64,20 @@ def face_scorer(
 
 @cache
 def network_of_worker(model_file: str, precision: str) -> Any:
-    """Loaded once a process, which Spark keeps for later tasks. On one thread: Spark has a task a core."""
+    """Loaded once a process, which Spark keeps for later tasks. On one thread: Spark has a task a core.
+
+    In int8 without TensorFlow, whose import takes longer than a thousand answers.
+    """
+    file = Path(model_file)
+    if precision == "int8":
+        return CpuModel(file.with_suffix(".tflite"), crop_side=crop_side(file))
     import_keras()
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # where something was computed before, as in a test
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.threading.set_intra_op_parallelism_threads(1)
-    return inference_network(load_model(Path(model_file)), choose_precision(precision))
+    return inference_network(load_model(file), choose_precision(precision))
 
 
 def score_batch(rows: Iterable[FaceRow], network: Any, model: ScoredModel, settings: ScoringSettings) -> pa.RecordBatch:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fer_tasks.champion_comparison import obstacle_to, recorded_emotions, recorded_profile, recorded_settings
+from fer_tasks.cpu_model import export
 from fer_tasks.data_profile import DataProfile
 from fer_tasks.errors import RegistryError
 from fer_tasks.model import load_model
@@ -43,10 +44,11 @@ class ScoredModel:
         return RunSettings(denoise=self.denoise, contrast=self.contrast)
 
 
-def pin_champion(run_dir: ScoringDirectory, registered_model: str) -> ScoredModel:
-    """Copy the champion's file into the run's folder and tell what it is.
+def pin_champion(run_dir: ScoringDirectory, registered_model: str, *, precision: str) -> ScoredModel:
+    """Copy the champion's file into the run's folder, beside it for `int8` its export, and tell what it is.
 
-    Raises RegistryError when there is no champion, when its files are gone, or when it is no classifier of EMOTIONS.
+    Raises RegistryError when there is no champion, when its files are gone, or when it is no classifier of EMOTIONS;
+    TrainingError where the export answers otherwise.
     """
     from fer_tasks.registry import champion_in_use
 
@@ -54,8 +56,12 @@ def pin_champion(run_dir: ScoringDirectory, registered_model: str) -> ScoredMode
     with run_dir.replacing(run_dir.champion_model) as temporary:
         champion.copy_model(temporary)
     records = champion.load_records()
-    if obstacle := obstacle_to(load_model(run_dir.champion_model), recorded_emotions(records)):
+    model = load_model(run_dir.champion_model)
+    if obstacle := obstacle_to(model, recorded_emotions(records)):
         raise RegistryError(f"{registered_model} version {champion.version} cannot score faces. {obstacle}")
+    if precision == "int8":
+        with run_dir.replacing(run_dir.champion_int8) as temporary:
+            export(model, temporary, "int8")
     return _described(champion, records)
 
 

@@ -11,6 +11,7 @@ class ScoringDirectory(RunDirectory):
 
     scoring_settings_json = property(lambda self: self.root / "scoring_settings.json")
     champion_model = property(lambda self: self.root / "champion.keras")
+    champion_int8 = property(lambda self: self.champion_model.with_suffix(".tflite"))
     plan = property(lambda self: self.root / "scoring_plan.parquet")
     plan_json = property(lambda self: self.root / "scoring_plan.json")
     scores = property(lambda self: self.root / "scores.parquet")

@@ -74,7 +74,7 @@ def run(run_dir: ScoringDirectory) -> ScoringPlan:
     """Pin the champion and write the plan. Raises RegistryError without a champion, DatasetError without a source."""
     with run_dir.attempt("plan_scoring"):
         settings = ScoringSettings.load(run_dir)
-        model = pin_champion(run_dir, settings.registered_model)
+        model = pin_champion(run_dir, settings.registered_model, precision=settings.precision)
         source = _source(run_dir, settings)
         images, others = list_images(source)
         plan = ScoringPlan(

@@ -1,6 +1,9 @@
 """The champion scores a folder: real registry, real Spark, real Great Expectations, step by step as the DAG has it."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +26,7 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.scoring_directory import ScoreFolder, ScoringDirectory
 from fer_tasks.scoring_settings import ScoringSettings
 
+PROJECT = Path(__file__).resolve().parent.parent
 SHARPNESS = 40.0
 
 
@@ -202,6 +206,23 @@ def test_a_worker_loads_the_champion_once(tmp_path):
     first = network_of_worker(str(file), "float32")
     file.unlink()
     assert network_of_worker(str(file), "float32") is first
+
+
+def test_in_int8_the_champion_scores_on_spark_without_tensorflow(spark, bars, tmp_path):
+    from spark_jobs import score_faces
+
+    for label in range(7):
+        write(tmp_path / "inbox" / f"{label}.png", face(label))
+    run_dir, _ = planned("small", images=str(tmp_path / "inbox"), registered_model=bars, precision="int8")
+    score_faces.main(str(run_dir))
+    scores = pd.read_parquet(run_dir.scores).sort_values("path")
+    assert scores["emotion"].tolist() == list(EMOTIONS)
+    by_hand = [expected(face(label)) for label in range(7)]
+    np.testing.assert_allclose(scores[list(PROBABILITIES)], by_hand, atol=0.05)
+    assert not np.allclose(scores[list(PROBABILITIES)], by_hand, rtol=0.01, atol=0)  # they are rounded
+    command = "import sys; from fer_tasks.face_scoring import network_of_worker as load; load(sys.argv[1], 'int8'); "
+    command += "sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command, str(run_dir.champion_model)], cwd=PROJECT, check=True)
 
 
 def test_an_empty_batch_has_the_same_columns():
