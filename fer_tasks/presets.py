@@ -36,11 +36,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fine_tuning": {
         "network_width": 1.0,
-        "epochs": 12,
+        "epochs": 6,
         "batch_size": 32,
         "learning_rate": 0.01,
         "label_smoothing": 0.1,
-        "patience": 12,
+        "patience": 6,
         "crop_side": 44,
         "first_crop_side": 48,
         "self_distillation": 0.0,
