@@ -1,13 +1,15 @@
 """Training on a set that does not fit into memory, streamed, against the same network on a small set in memory.
 
-    python benchmarks/streaming.py [--faces runs/<slug>/faces.parquet] [--times 20] [--steps 300] [--epochs 0]
+    python benchmarks/streaming.py [--faces runs/<slug>/faces.parquet] [--times 20] [--steps 300]
+        [--epochs 0 [--seeds 1 2] [--with '{"network_width": 0.5}']]
 
 The large set is the training split `--times` times over, each copy with its own noise of up to two grey levels.
 Without --faces, sample faces are drawn, and noise makes FER-2013's number of them. Each way runs in a process of its
 own: ten unmeasured steps, then `--steps` steps against the clock, from the moment the epoch begins. The streamed one
 then reads a whole epoch without training, so that the peak of its memory is that with a full buffer. With --epochs,
-the small set is also trained on so long both ways, streamed under a limit that it exceeds, and judged on validation.
-The last line is JSON: streamed over in-memory images/s, peak memory over limit, and the difference in accuracy.
+the small set is also trained on so long both ways with each seed, streamed under a limit that it exceeds, and judged on
+validation. The last line is JSON: streamed over in-memory images/s, peak memory over limit, and the mean difference in
+accuracy.
 """
 
 import argparse
@@ -52,7 +54,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--limit", type=int, default=2048, help="memory_limit_mb of the streamed training")
     parser.add_argument("--epochs", type=int, default=0, help="of the comparison of accuracies; 0: none")
-    parser.add_argument("--architecture", default="resnet")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of that comparison")
+    parser.add_argument("--with", dest="settings", type=json.loads, default={}, help="settings of all trainings, JSON")
     parser.add_argument("--measure", choices=["speed", "accuracy"], help=argparse.SUPPRESS)
     parser.add_argument("--run-dir", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -92,16 +95,18 @@ def compare_accuracy(small: RunDirectory, options: argparse.Namespace) -> float:
     """Each way of training the small set; streamed, the limit leaves room for a quarter of it in the shuffle buffer."""
     limit_mb = max(1, len(open_split(small, "train")) * NUM_PIXELS // 2**20)
     in_memory, streamed = (
-        in_its_own_process("accuracy", small, options, limit=limit) for limit in (UNLIMITED_MB, limit_mb)
+        in_its_own_process("accuracy", small, options, limit=limit)["of_seeds"] for limit in (UNLIMITED_MB, limit_mb)
     )
-    for name, result in (("in memory", in_memory), ("streamed", streamed)):
-        print(f"{name:<12}validation accuracy after {options.epochs} epochs: {result['accuracy']:.2%}")
-    return round(streamed["accuracy"] - in_memory["accuracy"], 4)
+    for name, of_seeds in (("in memory", in_memory), ("streamed", streamed)):
+        each = ", ".join(f"{accuracy:.2%}" for accuracy in of_seeds)
+        print(f"{name:<12}validation accuracy after {options.epochs} epochs: {np.mean(of_seeds):.2%} ({each})")
+    return round(float(np.mean(streamed) - np.mean(in_memory)), 4)
 
 
 def in_its_own_process(what: str, run_dir: RunDirectory, options: argparse.Namespace, *, limit: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--measure", what, "--run-dir", str(run_dir), "--limit", str(limit)]
-    command += ["--steps", str(options.steps), "--epochs", str(options.epochs), "--architecture", options.architecture]
+    command += ["--steps", str(options.steps), "--epochs", str(options.epochs), "--with", json.dumps(options.settings)]
+    command += ["--seeds", *map(str, options.seeds)]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(answer.stdout.splitlines()[-1]))
 
@@ -114,9 +119,7 @@ def speed(run_dir: RunDirectory, options: argparse.Namespace) -> dict[str, Any]:
 
     import_keras()
     use_cores()
-    settings = RunSettings.from_params(
-        {"dataset": "fer2013.csv", "architecture": options.architecture, "memory_limit_mb": options.limit}
-    )
+    settings = RunSettings.from_params({"dataset": "fer2013.csv", "memory_limit_mb": options.limit, **options.settings})
     batches = choose_batches(run_dir, settings)
     model = training.compiled_network(settings, choose_precision("auto"), batches, initial=None)
     model.fit(batches.of_epoch(1).take(WARM_UP_STEPS), shuffle=False, verbose=0)
@@ -137,18 +140,22 @@ def speed(run_dir: RunDirectory, options: argparse.Namespace) -> dict[str, Any]:
 def accuracy(run_dir: RunDirectory, options: argparse.Namespace) -> dict[str, Any]:
     from fer_tasks import training
 
-    settings = {
-        "dataset": "fer2013.csv",
-        "architecture": options.architecture,
-        "epochs": options.epochs,
-        "memory_limit_mb": options.limit,
-        "test_time_augmentation": False,
-    }
-    run_dir.save_json(run_dir.settings_json, RunSettings.from_params(settings).to_params())
-    history = training.run(run_dir)
-    if history.is_streamed != (options.limit != UNLIMITED_MB):
-        raise SystemExit("The set was not trained on in the way that was asked for.")
-    return {"accuracy": history.epochs[history.best_epoch - 1].val_accuracy}
+    accuracies = []
+    for seed in options.seeds:
+        settings = {
+            "dataset": "fer2013.csv",
+            "seed": seed,
+            "epochs": options.epochs,
+            "memory_limit_mb": options.limit,
+            "test_time_augmentation": False,
+            **options.settings,
+        }
+        run_dir.save_json(run_dir.settings_json, RunSettings.from_params(settings).to_params())
+        history = training.run(run_dir)
+        if history.is_streamed != (options.limit != UNLIMITED_MB):
+            raise SystemExit("The set was not trained on in the way that was asked for.")
+        accuracies.append(history.epochs[history.best_epoch - 1].val_accuracy)
+    return {"of_seeds": accuracies}
 
 
 def stored_faces(run_dir: RunDirectory) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:

@@ -11,7 +11,7 @@ from fer_tasks.errors import DatasetError
 from fer_tasks.settings import RunSettings
 from fer_tasks.shuffle_buffer import ShuffleBuffer
 from fer_tasks.stored_faces import open_split
-from fer_tasks.streamed_batches import StreamedBatches, choose_batches
+from fer_tasks.streamed_batches import StreamedBatches, choose_batches, mixed_order
 from fer_tasks.training_batches import TrainingBatches
 
 BUFFER_OF_ONE_MB = 113  # faces of 2,304 bytes in a quarter of a megabyte
@@ -60,6 +60,19 @@ def test_faces_that_stand_together_come_apart(many):
     assert len({face // 20 for face in early.tolist()}) >= 8
     assert (early < 250).any()
     assert (early >= 250).any()
+
+
+def test_each_round_of_reading_takes_one_row_group_of_each_sixteenth_of_the_set():
+    first, second = (mixed_order(64, np.random.default_rng(seed)) for seed in (1, 2))
+    assert (first != second).mean() > 0.8
+    for order in (first, second):
+        assert sorted(order) == list(range(64))
+        assert [sorted(order[start : start + 16] // 4) for start in (0, 16, 32, 48)] == [list(range(16))] * 4
+
+
+@pytest.mark.parametrize("num_groups", [1, 5, 16, 17, 100])
+def test_a_set_of_any_number_of_row_groups_is_read_as_a_whole(num_groups):
+    assert sorted(mixed_order(num_groups, np.random.default_rng(1))) == list(range(num_groups))
 
 
 def test_the_buffer_never_holds_more_than_a_quarter_of_the_limit(many, monkeypatch):
