@@ -1,6 +1,6 @@
 """What each part of the recipe is worth: one change at a time, the same seeds, judged on validation alone.
 
-    python benchmarks/ablation.py --run-dir runs/<run> --epochs 12 --seeds 1 2 [--changes recipe no_mixup ...]
+    python benchmarks/ablation.py --run-dir runs/<run> --epochs 12 --seeds 1 2 [--changes recipe class_weights ...]
 
 `--run-dir` is a run whose faces.parquet is ready; its test split is not read. Trainings go to --output, one folder
 each, and one that is there already is not done again, so that a broken-off series goes on. `--with`, a JSON object,
