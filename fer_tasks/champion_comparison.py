@@ -185,6 +185,15 @@ def recorded_settings(records: Mapping[str, Any]) -> RunSettings | None:
         return None
 
 
+def note_on_training(settings: RunSettings | None) -> str:
+    """What a user of the champion has to know of its training; may be empty. settings: as recorded."""
+    if settings is None:
+        return "The registry has no settings of its run, so faces are prepared by the default ones."
+    if settings.dataset == "sample":
+        return "It was trained on drawn faces: do not rely on what it says of photographs."
+    return ""
+
+
 def obstacle_to(model: Any, emotions: tuple[str, ...]) -> str | None:
     """Why the champion's answers cannot be held against the truth, in words; None where they can."""
     if sorted(emotions) != sorted(EMOTIONS):

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fer_tasks.champion_comparison import obstacle_to, recorded_emotions, recorded_profile, recorded_settings
+from fer_tasks.champion_comparison import (
+    note_on_training,
+    obstacle_to,
+    recorded_emotions,
+    recorded_profile,
+    recorded_settings,
+)
 from fer_tasks.cpu_model import export
 from fer_tasks.data_profile import DataProfile
 from fer_tasks.errors import RegistryError
@@ -24,7 +30,7 @@ class ScoredModel:
     emotions            its classes in its order
     denoise, contrast   the filters of its run, which the images go through, too
     profile             of its run's images and predictions; None where that is not on record
-    notes               sentences on what is not on record
+    notes               sentences on its training and on what is not on record
     """
 
     registered_model: str
@@ -66,9 +72,8 @@ def pin_champion(run_dir: ScoringDirectory, registered_model: str, *, precision:
 
 
 def _described(champion: "Champion", records: Mapping[str, Any]) -> ScoredModel:
-    settings, profile, notes = recorded_settings(records), recorded_profile(records), []
-    if settings is None:
-        notes.append("The registry has no settings of its run, so the images are prepared by the default ones.")
+    settings, profile = recorded_settings(records), recorded_profile(records)
+    notes = [note] if (note := note_on_training(settings)) else []
     if profile is None:
         notes.append("What the images and predictions of its run looked like is not on record (data_profile.json).")
     prepared = settings or RunSettings()

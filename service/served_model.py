@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tasks.champion_comparison import recorded_emotions, recorded_settings
+from fer_tasks.champion_comparison import note_on_training, recorded_emotions, recorded_settings
 from fer_tasks.emotions import EMOTIONS, IMAGE_SIDE, NUM_EMOTIONS
 from fer_tasks.errors import RegistryError
 from fer_tasks.explain import explain_face
@@ -55,9 +55,7 @@ def load_champion(champion: Champion) -> ServedModel:
     records = champion.load_records()
     if (emotions := recorded_emotions(records)) != EMOTIONS:
         raise RegistryError(f"The champion's classes are {', '.join(emotions)}; expected {', '.join(EMOTIONS)}.")
-    settings, note = recorded_settings(records), ""
-    if settings is None:
-        settings, note = RunSettings(), "Its run's settings are not on record; faces are prepared by the defaults."
+    settings = recorded_settings(records)
     last = champion.history[-1] if champion.history else None
     description = ModelDescription(
         source="champion",
@@ -68,10 +66,10 @@ def load_champion(champion: Champion) -> ServedModel:
         run_folder=champion.run_folder,
         promoted_at=last.at if last and last.version == champion.version else None,
         serving_since=_now(),
-        note=note,
+        note=note_on_training(settings),
         problem="",
     )
-    return _warm(champion.load_model(), settings, description)
+    return _warm(champion.load_model(), settings or RunSettings(), description)
 
 
 def load_pretrained(name: str) -> ServedModel:

@@ -171,6 +171,18 @@ def test_what_the_registry_does_not_tell_is_said(compared):
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        (RunSettings(dataset="/data/fer2013.csv"), ""),
+        (RunSettings(), "It was trained on drawn faces: do not rely on what it says of photographs."),
+        (None, "The registry has no settings of its run, so faces are prepared by the default ones."),
+    ],
+)
+def test_what_a_champion_was_trained_on_is_told(settings, note):
+    assert champion_comparison.note_on_training(settings) == note
+
+
 def test_classes_in_another_order_are_matched_by_name(compared):
     order = (6, 0, 1, 2, 3, 4, 5)
     records = {"evaluation": {"per_emotion": [{"emotion": EMOTIONS[label]} for label in order]}}

@@ -105,6 +105,7 @@ def test_new_images_are_scored_checked_stored_and_told_and_only_they(spark, bars
     assert [(line.subject, line.reading) for line in checks.training_drift] == [("predicted", "stable")]
     html = scoring_report.run(run_dir).read_text()
     assert "store_scores adds them to the tables" in html
+    assert "It was trained on drawn faces: do not rely on what it says of photographs." in html
     store_scores.run(run_dir)
     html = run_dir.scoring_html.read_text()
     assert "bars version 1 has scored 8 images and refused 2. They are stored." in html

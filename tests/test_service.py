@@ -63,7 +63,8 @@ def test_every_answer_names_its_model(service, run_dir):
     told = service.client.get("/v1/model").json()
     assert (told["version"], told["sha256"], told["run_folder"]) == (1, sha256, "first")
     assert (told["metrics"]["accuracy"], told["metrics"]["num_images"]) == (0.5, 2)
-    assert (told["note"], told["problem"]) == ("", "")
+    assert told["note"] == "It was trained on drawn faces: do not rely on what it says of photographs."
+    assert told["problem"] == ""
     assert told["promoted_at"].endswith("+00:00")
 
 

@@ -56,7 +56,9 @@ def choose(browser, path, title):
 def test_faces_bars_and_maps_are_shown_under_the_strict_policy(browser, service, pictures):
     browser.get_log("browser")
     show(browser, service)
-    assert text(browser, "model") == "shown, version 1, is the champion, right for 50% of its test images."
+    assert text(browser, "model") == "shown, version 1, is the champion, right for 50% of its test images. " + (
+        "It was trained on drawn faces: do not rely on what it says of photographs."
+    )
     choose(browser, pictures["scene"], "3 faces")
     told = service.post("/v1/predict", png(scene())).json()["faces"]
     cards = browser.find_elements("css selector", "#faces > li")

@@ -63,7 +63,7 @@ async function tellModel() {
   const accuracy = model.metrics?.single_view_accuracy ?? model.metrics?.accuracy;
   const measured = accuracy === undefined ? "" : `, right for ${percent(accuracy)} of its test images`;
   if (!answer.ok) part("model").textContent = model.to_do;
-  else if (model.source === "champion") part("model").textContent = `${model.name}, version ${model.version}, is the champion${measured}.`;
+  else if (model.source === "champion") part("model").textContent = `${model.name}, version ${model.version}, is the champion${measured}. ${model.note}`;
   else part("model").textContent = `No champion is registered: the weights that come with the project serve${measured}.`;
   part("model").dataset.version = model.version ?? "";
 }
