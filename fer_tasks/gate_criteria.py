@@ -157,7 +157,7 @@ def judge_serving(check: ServingCheck) -> Criterion:
     passed = served.deviation <= MAX_DEVIATION
     reason = (
         f"A fresh process {'repeats' if passed else 'does not repeat'} the predictions (largest difference "
-        f"{served.deviation:.1e}). One face takes {served.p50_milliseconds:.1f} ms (99th percentile "
+        f"{served.deviation:.2g}). One face takes {served.p50_milliseconds:.1f} ms (99th percentile "
         f"{served.p99_milliseconds:.1f} ms), batches go at {served.images_per_second:,.0f} images a second, the file "
         f"has {check.file_bytes / 1e6:.1f} MB."
     )

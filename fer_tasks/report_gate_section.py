@@ -54,7 +54,7 @@ def accuracy_scale(
 
 
 def _criterion(criterion: Criterion) -> CriterionLine:
-    written: dict[str, Callable[[float], str]] = {"champion": points, "serving": "{:.0e}".format}
+    written: dict[str, Callable[[float], str]] = {"champion": points, "serving": "{:.1g}".format}
     write = written.get(criterion.metric, percent)
     interval = (
         UNKNOWN

@@ -13,6 +13,7 @@ from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.emotions import EMOTIONS
 from fer_tasks.evaluation import EmotionScore, Evaluation
 from fer_tasks.paired_test import PairedTest, compare_paired
+from fer_tasks.report_gate_section import criterion_lines
 from fer_tasks.serving_check import Served, ServingCheck
 from fer_tasks.settings import RunSettings
 
@@ -235,6 +236,13 @@ def test_the_serving_line_says_how_fast_and_how_large():
         "A fresh process repeats the predictions (largest difference 1.2e-07). One face takes 4.1 ms (99th percentile "
         "7.9 ms), batches go at 1,234 images a second, the file has 9.4 MB."
     )
+
+
+def test_no_difference_at_all_is_written_as_0():
+    decision = decided(serving=replace(SERVES, served=replace(SERVED, deviation=0.0)))
+    assert "repeats the predictions (largest difference 0)." in line(decision, "serving").reason
+    (told,) = (row for row in criterion_lines(decision) if row.title == "Serving check")
+    assert (told.value, told.asked) == ("0", "at most 1e-05")
 
 
 def test_all_failures_are_said_at_once():
