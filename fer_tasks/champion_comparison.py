@@ -189,7 +189,7 @@ def note_on_training(settings: RunSettings | None) -> str:
     """What a user of the champion has to know of its training; may be empty. settings: as recorded."""
     if settings is None:
         return "The registry has no settings of its run, so faces are prepared by the default ones."
-    if settings.dataset == "sample":
+    if settings.is_sample:
         return "It was trained on drawn faces: do not rely on what it says of photographs."
     return ""
 

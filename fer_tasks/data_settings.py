@@ -45,6 +45,11 @@ class DataSettings:
         "run made of them. Off: every step is computed.",
     )
 
+    @property
+    def is_sample(self) -> bool:
+        """The faces are drawn at run time, and photographs beyond what is learned from them."""
+        return self.dataset == "sample"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataQualitySettings:

@@ -37,7 +37,7 @@ def dataset_content(run_dir: RunDirectory) -> dict[str, Any]:
     Raises DatasetError as `open_dataset` does, and OSError when a file cannot be read.
     """
     settings = run_dir.load_settings()
-    if settings.dataset == "sample":
+    if settings.is_sample:
         return {name: getattr(settings, name) for name in SAMPLE_SETTINGS_READ}
     source = open_dataset(settings.dataset)
     ignored = "\n".join(source.ignored).encode("utf-8", "surrogateescape")

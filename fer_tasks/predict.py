@@ -192,7 +192,16 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace, usual_runtime: str) -> tuple[Any, RunSettings]:
-    runtime, folder = options.runtime or usual_runtime, model_folder(options.model)
+    model, settings = _load_for(options, options.runtime or usual_runtime)
+    if settings.is_sample:
+        from fer_tasks.champion_comparison import note_on_training
+
+        print(f"Model {options.model}: {note_on_training(settings)}", file=sys.stderr)
+    return model, settings
+
+
+def _load_for(options: argparse.Namespace, runtime: str) -> tuple[Any, RunSettings]:
+    folder = model_folder(options.model)
     if runtime == "keras" or options.explain is not None:  # which asks for gradients
         return load_model_folder(folder)
     form: Form = "int8" if runtime == "int8" else "float32"

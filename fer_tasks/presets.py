@@ -51,10 +51,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_for(name: str, dataset: str, initial_weights: str) -> dict[str, Any]:
+def preset_for(name: str, is_sample: bool, initial_weights: str) -> dict[str, Any]:
     """The settings of preset `name`. `auto`: `fine_tuning` with initial weights, else `sample` or `fer2013`, as the
     data set is."""
     if name == "auto":
-        name = "sample" if dataset == "sample" else "fer2013"
+        name = "sample" if is_sample else "fer2013"
         name = name if initial_weights == "none" else "fine_tuning"
     return PRESETS[name]

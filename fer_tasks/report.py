@@ -213,9 +213,7 @@ def _data_quality(run_dir: RunDirectory, records: RunRecords) -> DataQualitySect
 
 
 def _is_sample(settings: RunSettings | None, ingestion: Ingestion | None) -> bool:
-    return (settings is not None and settings.dataset == "sample") or (
-        ingestion is not None and ingestion.kind == "sample"
-    )
+    return (settings is not None and settings.is_sample) or (ingestion is not None and ingestion.kind == "sample")
 
 
 def _time_told(steps: Sequence[StepLine], made_of: Lineage) -> str:

@@ -64,7 +64,7 @@ def start(run_id: str, params: Mapping[str, Any]) -> str:
     run_dir = ScoringDirectory.for_run_id(run_id)
     with run_dir.attempt("start_run"):
         settings = ScoringSettings.from_params(params)
-        if settings.images != "sample":
+        if not settings.is_sample:
             settings = replace(settings, images=str(open_source(settings.images).path))
         settings.save(run_dir)
     return str(run_dir)
@@ -79,7 +79,7 @@ def run(run_dir: ScoringDirectory) -> ScoringPlan:
         images, others = list_images(source)
         plan = ScoringPlan(
             source=source,
-            is_sample=settings.images == "sample",
+            is_sample=settings.is_sample,
             model=model,
             num_found=len(images),
             num_known=0,
@@ -104,7 +104,7 @@ def load(run_dir: ScoringDirectory) -> ScoringPlan:
 
 
 def _source(run_dir: ScoringDirectory, settings: ScoringSettings) -> ImageSource:
-    if settings.images != "sample":
+    if not settings.is_sample:
         return open_source(settings.images)
     from fer_tasks.sample_faces import write_sample
 

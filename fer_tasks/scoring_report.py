@@ -75,7 +75,7 @@ def build_page(run_dir: ScoringDirectory) -> ScoringPage:
     return ScoringPage(
         run_name=run_dir.root.name,
         written_at=utc_now(),
-        is_sample=settings is not None and settings.images == "sample",
+        is_sample=settings is not None and settings.is_sample,
         verdict=judge(steps, records.attempts, plan, checks),
         steps=steps,
         plan=plan_section(plan, checks) if plan else None,

@@ -116,6 +116,11 @@ class ScoringSettings:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def is_sample(self) -> bool:
+        """The images are drawn at run time."""
+        return self.images == "sample"
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Settings from a JSON object. Raises SettingsError for an unknown name, a wrong type or a value out of range.

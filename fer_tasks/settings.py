@@ -59,11 +59,11 @@ class RunSettings(
             if not (value is None and known[name].metadata.get("preset"))
         }
         chosen = cls(**given)  # refuses what is out of bounds, the preset's name too
-        return cls(**{**preset_for(chosen.preset, chosen.dataset, chosen.initial_weights), **given})
+        return cls(**{**preset_for(chosen.preset, chosen.is_sample, chosen.initial_weights), **given})
 
     def with_preset_of(self, other: "RunSettings") -> "RunSettings":
         """These settings with the recipe that `other`'s preset stands for, whatever `other` changed of it."""
-        return replace(self, **preset_for(other.preset, other.dataset, other.initial_weights))
+        return replace(self, **preset_for(other.preset, other.is_sample, other.initial_weights))
 
     def to_params(self) -> dict[str, Any]:
         """The JSON object that `from_params` turns back into these settings."""

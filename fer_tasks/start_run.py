@@ -26,7 +26,7 @@ def run(run_id: str, params: Mapping[str, Any], kind: type[RunSettings] = RunSet
     run_dir = RunDirectory.for_run_id(run_id)
     with run_dir.attempt("start_run"):
         settings = kind.from_params(params)
-        if settings.dataset != "sample":
+        if not settings.is_sample:
             settings = replace(settings, dataset=str(open_dataset(settings.dataset).path))
         teachers = [_model("teachers", name) for name in teacher_names(settings.teachers)]
         settings = replace(

@@ -19,7 +19,7 @@ def run(run_dir: RunDirectory) -> Path:
     with run_dir.attempt("publish_study"):
         tuning = TuningSettings.load(run_dir) if run_dir.settings_json.exists() else None
         record = _record(run_dir, tuning)
-        page = _page(run_dir, record, is_sample=tuning is not None and tuning.dataset == "sample")
+        page = _page(run_dir, record, is_sample=tuning is not None and tuning.is_sample)
         html = render(page, "study.html.j2")
         with run_dir.replacing(run_dir.study_html) as temporary:
             temporary.write_text(html, encoding="utf-8", errors="backslashreplace")

@@ -84,7 +84,7 @@ def ingest(run_dir: RunDirectory) -> Ingestion:
     """Write raw_faces and return its record. Raises DatasetError when the data set cannot be read or has no image."""
     clock = time.monotonic()
     settings = run_dir.load_settings()
-    source = _draw_sample(run_dir, settings) if settings.dataset == "sample" else open_dataset(settings.dataset)
+    source = _draw_sample(run_dir, settings) if settings.is_sample else open_dataset(settings.dataset)
     log.info("%s: %s, %d files ignored", source.path, source.kind, len(source.ignored))
     with ThreadPoolExecutor(max_workers=1) as pool:
         digest = pool.submit(fingerprint, source)
@@ -93,8 +93,8 @@ def ingest(run_dir: RunDirectory) -> Ingestion:
         dataset_sha256 = digest.result()
     log.info("%d images, %d of them undecodable", num_images, num_undecodable)
     return Ingestion(
-        kind="sample" if settings.dataset == "sample" else source.kind.replace("zipped_csv", "zip"),
-        path="sample" if settings.dataset == "sample" else str(source.path),
+        kind="sample" if settings.is_sample else source.kind.replace("zipped_csv", "zip"),
+        path="sample" if settings.is_sample else str(source.path),
         dataset_sha256=dataset_sha256,
         num_images=num_images,
         num_undecodable=num_undecodable,

@@ -40,7 +40,10 @@ def test_the_champion_answers_also_when_the_folder_of_its_run_is_gone(registry_h
     expected = predict_probabilities(load_model(run_dir.model), FACE[None, ..., None] / np.float32(255))[0]
     shutil.rmtree(run_dir.root)
     assert predict.main([str(face_file), "--model", "champion"]) == 0
-    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    printed = capsys.readouterr()
+    note = "Model champion: It was trained on drawn faces: do not rely on what it says of photographs."
+    assert printed.err.splitlines()[-1] == note
+    (row,) = csv.DictReader(io.StringIO(printed.out))
     assert [float(row[f"probability_{emotion}"]) for emotion in EMOTIONS] == pytest.approx(expected.tolist(), abs=2e-6)
 
 
