@@ -25,6 +25,8 @@ def with_only(make_run, monkeypatch):
         run_dir = make_run(**settings)
         chosen = run_dir.load_settings()
         few = SimpleNamespace(**{name: getattr(chosen, name) for name in names})
+        if "dataset" in names:
+            few.is_sample = chosen.is_sample
         monkeypatch.setattr(RunDirectory, "load_settings", lambda self: few)
         return run_dir
 
