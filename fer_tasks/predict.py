@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tasks.champion_comparison import note_on_training
 from fer_tasks.cpu_model import Form, load_cpu_model
 from fer_tasks.errors import DatasetError, PipelineError
 from fer_tasks.face_detection import FaceDetector, FoundFace, crop_face
@@ -194,8 +195,6 @@ def _predict(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, usual_runtime: str) -> tuple[Any, RunSettings]:
     model, settings = _load_for(options, options.runtime or usual_runtime)
     if settings.is_sample:
-        from fer_tasks.champion_comparison import note_on_training
-
         print(f"Model {options.model}: {note_on_training(settings)}", file=sys.stderr)
     return model, settings
 

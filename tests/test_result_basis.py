@@ -61,6 +61,7 @@ def test_check_data_quality_reads_no_setting_but_the_declared(with_only, is_on):
     run_dir = with_only(CHECK_DATA_QUALITY.settings, dataset_sha256=sha256, min_images_per_emotion=1, **switches)
     write(run_dir, seven_emotions(SETS))
     data_quality.run(run_dir)
+    assert run_dir.data_quality_json.is_file()
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -73,6 +74,7 @@ def test_preprocess_faces_reads_no_setting_but_the_declared(spark, make_run, wit
     write(run_dir, images[1:])
     data_quality.run(run_dir)
     preprocess_faces.main(str(with_only(PREPROCESS_FACES.settings, **chosen)))
+    assert run_dir.preprocessing_json.is_file()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_preprocess_faces_reads_no_setting_but_the_declared(spark, make_run, wit
 def test_every_setting_that_is_named_in_a_steps_code_is_declared(step, not_called):
     declared = {*step.settings, *(SAMPLE_SETTINGS_READ if step is INGEST_DATASET else ())}
     named = {
-        node.attr
+        "dataset" if node.attr == "is_sample" else node.attr
         for path in code_sha256(step.module)
         for node in ast.walk(ast.parse((PROJECT / path).read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
