@@ -17,9 +17,9 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, TriggerRule, dag, task
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule, dag, task
 
-from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, ShippingSparkSubmit, spark_arguments
+from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, ShippingSparkSubmit, form_params, spark_arguments
 from fer_tasks.scoring_directory import ScoringDirectory
 from fer_tasks.scoring_settings import ScoringSettings
 
@@ -36,7 +36,7 @@ IMAGES = os.environ.get("FER_SCORING_IMAGES") or ScoringSettings().images
     max_active_runs=1,
     doc_md=__doc__,
     tags=["fer"],
-    params={name: Param(**spec) for name, spec in ScoringSettings.form_fields(images=IMAGES).items()},
+    params=form_params(ScoringSettings.form_fields(images=IMAGES)),
     default_args=DEFAULT_ARGS,
 )
 def fer_scoring() -> None:

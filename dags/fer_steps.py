@@ -1,6 +1,8 @@
-"""The operators and rules of the DAGs: a Spark step, a person's approval, which failures are retried, and the asset
-that they meet at."""
+"""The operators and rules of the DAGs: the form's fields, a Spark step, a person's approval, which failures are
+retried, and the asset that they meet at."""
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-from airflow.sdk import Asset
+from airflow.sdk import Asset, Param
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 from dags.fer_notifications import notifier_for, report_address
@@ -24,6 +26,19 @@ PROJECT = Path(__file__).resolve().parent.parent
 FER_CHAMPION = Asset("fer_champion")
 """Changes with every promotion; an event's `extra` is the run's promotion.json. A DAG follows it with
 `schedule=[Asset("fer_champion")]`. A rollback is made outside Airflow and makes no event."""
+
+
+def form_params(form_fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Param]:
+    """The fields of a trigger form; see `setting_fields.form_of`."""
+    return {
+        name: Param(**{**spec, "description_md": _bold_code(spec["description_md"])})
+        for name, spec in form_fields.items()
+    }
+
+
+def _bold_code(markdown: str) -> str:
+    """Code style in bold, since Airflow's form draws the box of code over the lines around it."""
+    return re.sub("`([^`]+)`", lambda code: "**" + re.sub("([*<_])", r"\\\1", code[1]) + "**", markdown)
 
 
 class VerdictsAreFinal(RetryPolicy):

@@ -19,10 +19,10 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag, task
 
 from dags.fer_notifications import notifier_for
-from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, PromotionApproval, spark_step
+from dags.fer_steps import DEFAULT_ARGS, FER_CHAMPION, PromotionApproval, form_params, spark_step
 from fer_tasks.ingestion import INGEST_DATASET
 from fer_tasks.preprocessing import PREPROCESS_FACES
 from fer_tasks.run_directory import RunDirectory
@@ -36,7 +36,7 @@ from fer_tasks.settings import RunSettings
     max_active_runs=1,
     doc_md=__doc__,
     tags=["fer"],
-    params={name: Param(**spec) for name, spec in RunSettings.form_fields().items()},
+    params=form_params(RunSettings.form_fields()),
     default_args=DEFAULT_ARGS,
     on_failure_callback=notifier_for("failure") or None,
     on_success_callback=notifier_for("success") or None,

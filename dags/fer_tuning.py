@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Param, TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag, task
 
-from dags.fer_steps import DEFAULT_ARGS, spark_step
+from dags.fer_steps import DEFAULT_ARGS, form_params, spark_step
 from fer_tasks.ingestion import INGEST_DATASET
 from fer_tasks.preprocessing import PREPROCESS_FACES
 from fer_tasks.run_directory import RunDirectory
@@ -31,7 +31,7 @@ from fer_tasks.tuning_settings import TuningSettings
     max_active_runs=1,
     doc_md=__doc__,
     tags=["fer"],
-    params={name: Param(**spec) for name, spec in TuningSettings.form_fields().items()},
+    params=form_params(TuningSettings.form_fields()),
     default_args=DEFAULT_ARGS,
 )
 def fer_tuning() -> None:

@@ -185,8 +185,8 @@ def _recall(score: EmotionScore) -> float:
 
 
 def _points(share: float) -> str:
-    """0.0123 -> `+1.2`, in percentage points."""
-    return f"{share * 100:+.1f}"
+    """-0.0123 -> `−1.2`, in percentage points."""
+    return f"{share * 100:+.1f}".replace("-", "−")
 
 
 def _probability(p: float) -> str:

@@ -163,14 +163,14 @@ def test_a_model_as_good_as_the_champion_is_accepted_with_both_numbers_in_a_line
     assert champion.reason.startswith(
         "The champion, version 3, has 69.7% on the same images, a difference of +0.3 points (95% interval "
     )
-    assert champion.reason.endswith("McNemar p = 0.896): not found worse than the allowed -1.0.")
+    assert champion.reason.endswith("McNemar p = 0.896): not found worse than the allowed −1.0.")
 
 
 def test_a_clear_regression_is_rejected():
     decision = decided(comparison=against_champion(gained=20, lost=90, both=470, neither=120))
     assert not decision.passed
-    assert "a difference of -10.0 points" in decision.reason
-    assert decision.reason.endswith("McNemar p < 0.001): worse than the allowed -1.0.")
+    assert "a difference of −10.0 points" in decision.reason
+    assert decision.reason.endswith("McNemar p < 0.001): worse than the allowed −1.0.")
     assert decided(comparison=against_champion(gained=20, lost=90, both=470, neither=120), max_regression=1.0).passed
 
 

@@ -94,11 +94,11 @@ def test_a_crippled_challenger_is_rejected_and_the_champion_stays(home, trained)
 
     decision = accuracy_gate.run(second)
     assert not decision.passed
-    assert decision.reason.startswith("The champion, version 1, has 100.0% on the same images, a difference of -28.6")
+    assert decision.reason.startswith("The champion, version 1, has 100.0% on the same images, a difference of −28.6")
     assert [c.metric for c in decision.criteria if not c.passed] == ["champion"]
     with pytest.raises(RegistryError, match="gate rejected this model"):
         registry.run(second)
-    with pytest.raises(ModelRejectedError, match=r"difference of -28\.6 points"):
+    with pytest.raises(ModelRejectedError, match=r"difference of −28\.6 points"):
         rejection.run(second)
     assert aliases(home, "bars") == {"champion": 1}
 

@@ -178,6 +178,17 @@ def test_the_search_spreads_its_trials_and_publishes_whatever_happens(dags):
     assert all(task.execution_timeout is not None and task.retries == 2 for task in search.tasks)
 
 
+def test_the_form_writes_in_bold_what_would_cover_the_lines_around_it(dags):
+    params = dags["fer_training"].params
+    assert params.get_param("dataset").schema["description_md"] == (
+        r"**sample** draws faces at run time; or the path of a fer2013.csv, an icml_face_data.csv, an image folder "
+        r"(**train/\<emotion>/\***, **test/\<emotion>/\***) or a zip of one of these."
+    )
+    described = [dag.params.get_param(name).schema["description_md"] for dag in dags.values() for name in dag.params]
+    assert len(described) > 100
+    assert [text for text in described if "`" in text] == []
+
+
 def test_the_search_offers_the_settings_of_a_run_and_its_own_first(dags):
     names = list(dags["fer_tuning"].params)
     assert names[:5] == ["study_name", "num_trials", "max_parallel_trials", "epochs_per_trial", "prune"]

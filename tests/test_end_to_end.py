@@ -168,7 +168,7 @@ def test_a_crippled_challenger_is_rejected_and_a_rollback_restores_the_former_ch
     assert status != 0
     *_, reason, page = output.splitlines()
     assert reason.startswith("reject_model refused: The champion, version 1, has ")
-    assert "worse than the allowed -1.0" in reason
+    assert "worse than the allowed −1.0" in reason
     told = Path(page).read_text()
     for section in ("evaluation", "training", "explanations", "data_quality", "champion"):
         assert f'<section id="{section}"' in told, section
