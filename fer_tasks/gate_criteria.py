@@ -8,6 +8,7 @@ from fer_tasks.champion_comparison import ChampionComparison
 from fer_tasks.evaluation import EmotionScore, Evaluation
 from fer_tasks.intervals import macro_f1_interval, wilson_interval
 from fer_tasks.paired_test import PairedTest
+from fer_tasks.report_text import points, signed_points
 from fer_tasks.serving_check import MAX_DEVIATION, ServingCheck
 from fer_tasks.settings import RunSettings
 
@@ -139,10 +140,11 @@ def judge_champion(comparison: ChampionComparison, settings: RunSettings) -> Cri
         return Criterion("champion", None, None, None, "at least", threshold, threshold is None, reason)
     worse = is_worse(paired, asked)
     reason = (
-        f"{name} has {paired.champion_accuracy:.1%} on the same images, a difference of {_points(paired.difference)} "
-        f"points (95% interval {_points(paired.difference_low)} to {_points(paired.difference_high)}, McNemar "
+        f"{name} has {paired.champion_accuracy:.1%} on the same images, a difference of "
+        f"{points(paired.difference)} (95% interval {signed_points(paired.difference_low)} to "
+        f"{signed_points(paired.difference_high)}, McNemar "
         f"p {_probability(paired.mcnemar_p)}): {'worse' if worse else 'not found worse'} than the allowed "
-        f"{_points(0.0 - asked)}.{notes}"
+        f"{signed_points(0.0 - asked)}.{notes}"
     )
     interval = (paired.difference_low, paired.difference_high)
     return Criterion("champion", paired.difference, *interval, "at least", threshold, not worse, reason)
@@ -182,11 +184,6 @@ def _at_least(metric: str, name: str, value: float, interval: tuple[float, float
 
 def _recall(score: EmotionScore) -> float:
     return 0.0 if score.recall is None else score.recall
-
-
-def _points(share: float) -> str:
-    """-0.0123 -> `−1.2`, in percentage points."""
-    return f"{share * 100:+.1f}".replace("-", "−")
 
 
 def _probability(p: float) -> str:

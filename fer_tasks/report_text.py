@@ -1,4 +1,4 @@
-"""How the report writes numbers, times and names; the template's filters."""
+"""How the report and the gate's sentences write numbers, times and names; the template's filters."""
 
 from datetime import datetime
 
@@ -22,9 +22,14 @@ def signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", "−")
 
 
+def signed_points(share: float) -> str:
+    """-0.0123 -> `−1.2`, in percentage points."""
+    return f"{share * 100:+.1f}".replace("-", "−")
+
+
 def points(share: float) -> str:
-    """-0.0123 -> `−1.2 points`, in percentage points."""
-    return f"{share * 100:+.1f} points".replace("-", "−")
+    """-0.0123 -> `−1.2 points`."""
+    return f"{signed_points(share)} points"
 
 
 def decimal(number: float | None, digits: int = 3) -> str:
