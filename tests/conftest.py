@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from real_browser import chromium
+from reported_run import complete_run
 
 from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
@@ -67,5 +68,15 @@ def make_run(tmp_path: Path) -> Any:
         run_dir = RunDirectory(tmp_path / "run")
         run_dir.save_json(run_dir.settings_json, RunSettings.from_params(settings).to_params())
         return run_dir
+
+    return make
+
+
+@pytest.fixture
+def complete(make_run: Any) -> Any:
+    """complete(passed=True, **settings) -> a run folder that went all the way to the gate's verdict."""
+
+    def make(*, passed: bool = True, num_bad: int = 2, **settings: Any) -> RunDirectory:
+        return complete_run(make_run(**settings), passed=passed, num_bad=num_bad)
 
     return make

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from parsed_page import Page
 from published_runs import write_attempts, write_run
-from test_report import Page
 
 from fer_tasks import report_index
 from fer_tasks.report_index import build_page, find_report, render_index
