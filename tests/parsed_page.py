@@ -1,6 +1,12 @@
-"""A page of HTML as tests look at it: its tags, attributes, text and nesting."""
+"""Pages as tests look at them: a run's report or any HTML, parsed, and the pictures in it."""
 
+import base64
 from html.parser import HTMLParser
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from fer_tasks import report
 from fer_tasks.run_directory import RunDirectory
@@ -44,3 +50,12 @@ class Page(HTMLParser):
 def publish(run_dir: RunDirectory) -> Page:
     report.write(run_dir)
     return Page(run_dir.report_html.read_text())
+
+
+def decode_picture(uri: str) -> NDArray[Any]:
+    """The pixels of a PNG in a data URI, as it was written: uint8 (height, width) for grey ones."""
+    kind, _, content = uri.partition(",")
+    assert kind == "data:image/png;base64"
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded is not None
+    return decoded

@@ -115,16 +115,20 @@ def write_data_docs(folder: Path) -> None:
         (folder / page).write_text(f"<!DOCTYPE html>\n<html>\n  <head>\n<title>Data Docs</title></head>{text}</html>")
 
 
+def folder_of(run_id: str) -> str:
+    return run_id.replace(":", "-").replace("+", "-")
+
+
 def write_runs(folder: Path) -> None:
     runs = folder / "runs"
     write_data_docs(write_run(runs, FOLDER, day=2, version=1).data_docs_folder)
     for name in (TUNING, "scheduled__of_nobody"):
-        write_run(runs, name.replace(":", "-").replace("+", "-"), day=4)
-    going_on = RunDirectory(runs / GOING_ON.replace(":", "-").replace("+", "-"))
+        write_run(runs, folder_of(name), day=4)
+    going_on = RunDirectory(runs / folder_of(GOING_ON))
     (going_on.root / "steps").mkdir(parents=True)
     write_attempts(going_on, "start_run", {"started_at": "2026-01-03T03:04:05+00:00", "status": "succeeded"})
     for run_id in (SCORING, SCORING_GOING_ON):
-        scoring = RunDirectory(runs / run_id.replace(":", "-").replace("+", "-"))
+        scoring = RunDirectory(runs / folder_of(run_id))
         (scoring.root / "steps").mkdir(parents=True)
         write_attempts(scoring, "plan_scoring", {"started_at": "2026-01-07T03:04:05+00:00", "status": "succeeded"})
     RunDirectory(runs / SCORING_FOLDER).scoring_html.write_text(REPORT + SCORING_FOLDER)

@@ -1,11 +1,11 @@
 """Emotions over time, as a page and as a picture: what is drawn is what was told."""
 
-import base64
 import re
 
 import cv2
 import numpy as np
 import pytest
+from parsed_page import decode_picture
 
 from fer_tasks import emotion_timeline
 from fer_tasks.emotion_timeline import Timelines, check_names, write
@@ -67,8 +67,7 @@ def test_a_face_is_shown_as_it_was_where_the_model_was_surest():
         probabilities = np.array([share, 1 - share, 0, 0, 0, 0, 0], np.float32)
         pixels = np.full((48, 48), number / 2, np.float32)
         timelines.add(Frame(number, number / 10, PICTURE), [SeenFace(1, BOX, probabilities, pixels)])
-    png = base64.b64decode(timelines.page("clip.mp4").faces[0].picture.partition(",")[2])
-    shown = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    shown = decode_picture(timelines.page("clip.mp4").faces[0].picture)
     assert (np.abs(shown.astype(int) - 128) <= 1).all()
 
 

@@ -1,14 +1,11 @@
 """The page of real run folders that came to the gate's verdict: what it says."""
 
-import base64
 import json
 from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from parsed_page import publish
+from parsed_page import decode_picture, publish
 from reported_run import finish, write, write_comparison, write_slices
 
 from fer_tasks import approval
@@ -198,8 +195,7 @@ def test_the_surest_mistakes_come_first_with_their_faces(complete: Any) -> None:
     assert less in page.text[lost:]
     assert surest not in page.text[lost:]
     (picture,) = {image["src"] for image in page.all("img") if image["alt"].startswith(surest)}
-    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(picture.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
-    assert decoded.ravel()[:4].tolist() == [80, 255, 80, 255]
+    assert decode_picture(picture).ravel()[:4].tolist() == [80, 255, 80, 255]
 
 
 def test_mistakes_of_other_images_and_no_mistakes_are_said(complete: Any) -> None:
