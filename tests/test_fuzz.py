@@ -68,9 +68,7 @@ INPUTS = {
     "csv": st.one_of(csv_files, damaged("csv")),
     "zip": st.one_of(st.lists(st.tuples(names, contents), max_size=5).map(zip_of), damaged("zip")),
     "image": damaged("image"),
-    "pixel_text": st.one_of(st.lists(st.lists(numbers, max_size=8).map(" ".join), max_size=40).map("\n".join)).map(
-        str.encode
-    ),
+    "pixel_text": st.lists(st.lists(numbers, max_size=8).map(" ".join), max_size=40).map("\n".join).map(str.encode),
     "conf": damaged("conf"),
 }
 
