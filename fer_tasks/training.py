@@ -102,12 +102,13 @@ def train(
     )  # fmt: skip
     steps, judged = batches.plan.steps, validation_batches(validation, trained_side(settings))
     rates = learning_rates(settings, steps)
+    sides = [batches.plan.side(epoch) for epoch in range(1, settings.epochs + 1)]
     while len(progress.epochs) < settings.epochs and not has_stalled(progress.epochs, settings.patience):
         epoch = len(progress.epochs) + 1
         model.trust.assign(settings.self_distillation * (epoch - 1) / settings.epochs)
         record = _train_epoch(model, judge, batches, judged, epoch=epoch, rate=float(rates(steps * epoch - 1)))
         progress = replace(progress, epochs=(*progress.epochs, record))
-        _log.info("%s", progress_line(progress.epochs, settings.epochs))
+        _log.info("%s", progress_line(progress.epochs, sides))
         on_epoch(record)
         if best_epoch(progress.epochs) == record.epoch:
             best = _values(model.average)

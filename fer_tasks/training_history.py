@@ -1,5 +1,6 @@
 """The record of a training: its epochs, which of them is kept, and when it has stalled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -68,12 +69,13 @@ def has_stalled(epochs: tuple[EpochRecord, ...], patience: int) -> bool:
     return len(epochs) - first_best >= patience
 
 
-def progress_line(epochs: tuple[EpochRecord, ...], total: int) -> str:
-    """The last epoch for the log. total: epochs of the training."""
+def progress_line(epochs: tuple[EpochRecord, ...], sides: Sequence[int]) -> str:
+    """The last epoch for the log. sides: of the crops of each epoch of the training, in pixels; the time that is left
+    is that of the last epoch, as many times as there are pixels to come."""
     last = epochs[-1]
-    seconds_left = last.seconds * (total - last.epoch)
+    seconds_left = last.seconds * sum(side**2 for side in sides[last.epoch :]) / sides[last.epoch - 1] ** 2
     left = f"{seconds_left / 60:.0f} min" if seconds_left >= 90 else f"{seconds_left:.0f} s"
     return (
-        f"epoch {last.epoch}/{total}  loss {last.loss:.2f}  accuracy {last.accuracy:.1%}  "
+        f"epoch {last.epoch}/{len(sides)}  loss {last.loss:.2f}  accuracy {last.accuracy:.1%}  "
         f"val {last.val_accuracy:.1%}  {last.images_per_second:.0f} images/s  {left} left"
     )

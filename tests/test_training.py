@@ -19,7 +19,7 @@ from fer_tasks.run_directory import RunDirectory
 from fer_tasks.settings import RunSettings
 from fer_tasks.training import learning_rates
 from fer_tasks.training_batches import TrainingBatches, balanced_weights
-from fer_tasks.training_history import EpochRecord, History, best_epoch, has_stalled
+from fer_tasks.training_history import EpochRecord, History, best_epoch, has_stalled, progress_line
 
 PROJECT = Path(__file__).resolve().parent.parent
 COUNTS = {"train": 70, "validation": 21, "test": 21}
@@ -91,6 +91,15 @@ def test_augmentation_differs_by_epoch_and_step_and_repeats_with_the_seed(faces)
     assert (first == drawn(1, 2)).all()
     for other in (drawn(1, 3), drawn(2, 2), first[::-1]):
         assert np.abs(first - other).max(axis=(2, 3, 4)).min() > 0.1
+
+
+def test_the_time_left_grows_with_the_pixels_of_the_crops_to_come():
+    epochs = records((0.5, 1.0), (0.625, 1.0))
+    assert progress_line(epochs, [30, 30, 60, 90]) == (
+        "epoch 2/4  loss 1.00  accuracy 50.0%  val 62.5%  100 images/s  13 s left"
+    )
+    slow = (replace(epochs[0], seconds=120.0),)
+    assert progress_line(slow, [30, 30, 60, 90]).endswith("28 min left")
 
 
 def test_class_weights_give_every_emotion_the_same_say():
