@@ -1,6 +1,7 @@
 """The gate's record, turned into the report's criteria and its scale of accuracy."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from fer_tasks.accuracy_gate import GateDecision
 from fer_tasks.champion_comparison import ChampionComparison
@@ -53,6 +54,12 @@ def accuracy_scale(
     )
 
 
+def _verdict(criterion: Criterion) -> Literal["passed", "failed", "not asked"]:
+    if not criterion.passed:
+        return "failed"
+    return "not asked" if criterion.threshold is None else "passed"
+
+
 def _criterion(criterion: Criterion) -> CriterionLine:
     written: dict[str, Callable[[float], str]] = {"champion": points, "serving": "{:.1g}".format}
     write = written.get(criterion.metric, percent)
@@ -63,7 +70,7 @@ def _criterion(criterion: Criterion) -> CriterionLine:
     )
     return CriterionLine(
         title=_TITLES.get(criterion.metric, criterion.metric),
-        passed=criterion.passed,
+        verdict=_verdict(criterion),
         value=UNKNOWN if criterion.value is None else write(criterion.value),
         interval=interval,
         asked=UNKNOWN if criterion.threshold is None else f"{criterion.bound} {write(criterion.threshold)}",

@@ -65,7 +65,7 @@ class CriterionLine:
     """One criterion of the gate. Values as text; a dash where nothing was measured or asked."""
 
     title: str
-    passed: bool
+    verdict: Literal["passed", "failed", "not asked"]
     value: str
     interval: str
     asked: str

@@ -68,7 +68,7 @@ def test_every_criterion_of_the_gate_is_a_line(complete: Any) -> None:
     text = publish(complete(passed=False)).text
     for words in (
         "failed Accuracy Against <it>. 95.4% 87.3% to 98.4% at least 97.0%",
-        "passed Calibration error Any. 3.4% – –",
+        "not asked Calibration error Any. 3.4% – –",
         "passed Against the champion Not found worse. −1.2 points −3.4 points to +1.0 points at least −1.0 points",
         "passed Serving check Repeated. 1e-07 – at most 1e-05",
     ):
