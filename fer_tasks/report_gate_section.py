@@ -54,12 +54,6 @@ def accuracy_scale(
     )
 
 
-def _verdict(criterion: Criterion) -> Literal["passed", "failed", "not asked"]:
-    if not criterion.passed:
-        return "failed"
-    return "not asked" if criterion.threshold is None else "passed"
-
-
 def _criterion(criterion: Criterion) -> CriterionLine:
     written: dict[str, Callable[[float], str]] = {"champion": points, "serving": "{:.1g}".format}
     write = written.get(criterion.metric, percent)
@@ -76,3 +70,9 @@ def _criterion(criterion: Criterion) -> CriterionLine:
         asked=UNKNOWN if criterion.threshold is None else f"{criterion.bound} {write(criterion.threshold)}",
         reason=criterion.reason,
     )
+
+
+def _verdict(criterion: Criterion) -> Literal["passed", "failed", "not asked"]:
+    if not criterion.passed:
+        return "failed"
+    return "not asked" if criterion.threshold is None else "passed"
