@@ -153,7 +153,15 @@ def _explained(item: Explanation, face: Any, segments: Any) -> ExplainedFace:
         predicted=item.predicted,
         picture=face_picture(face),
         maps=tuple(_weight_map(surrogate, paths, item.region_names) for surrogate in surrogates),
+        note=_other_answer(item),
     )
+
+
+def _other_answer(item: Explanation) -> str:
+    """Of a mistake of the average over several views that the one explained view does not share."""
+    if item.for_true is None or item.for_true.probability <= item.for_predicted.probability:
+        return ""
+    return f"In this one view it is taken for {item.true} rather than {item.predicted}; the verdict averages several."
 
 
 def _weight_map(surrogate: Surrogate, paths: Sequence[str], names: Sequence[str]) -> WeightMap:

@@ -96,12 +96,15 @@ class WeightMap:
 
 @dataclass(frozen=True)
 class ExplainedFace:
+    """note: in words; empty where the explained answer is the verdict."""
+
     kind: Literal["hit", "mistake"]
     source: str
     true: str
     predicted: str
     picture: str
     maps: tuple[WeightMap, ...]
+    note: str
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,16 @@ def test_every_criterion_of_the_gate_is_a_line(complete: Any) -> None:
         assert words in text
 
 
+def test_a_mistake_that_the_explained_view_does_not_share_is_told(complete: Any) -> None:
+    run_dir = complete()
+    told = "In this one view it is taken for happy rather than sad; the verdict averages several."
+    assert told not in publish(run_dir).text
+    record = json.loads(run_dir.explanations_json.read_text())
+    record["explanations"][0]["for_true"]["probability"] = 0.875
+    run_dir.explanations_json.write_text(json.dumps(record))
+    assert told in publish(run_dir).text
+
+
 def test_a_persons_answer_is_told(complete: Any) -> None:
     run_dir = complete(require_approval=True, approval_timeout_hours=5)
     text = publish(run_dir).text
