@@ -8,8 +8,8 @@ UNKNOWN = "–"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0.7124 -> `71.2%`; a dash for None."""
-    return UNKNOWN if share is None else f"{share * 100:.{digits}f}%"
+    """0.7124 -> `71.2%`, with a real minus; a dash for None."""
+    return UNKNOWN if share is None else f"{share * 100:.{digits}f}%".replace("-", "−")
 
 
 def grouped(number: float) -> str:
@@ -33,7 +33,8 @@ def points(share: float) -> str:
 
 
 def decimal(number: float | None, digits: int = 3) -> str:
-    return UNKNOWN if number is None else f"{number:.{digits}f}"
+    """-0.25 -> `−0.250`; a dash for None."""
+    return UNKNOWN if number is None else f"{number:.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:

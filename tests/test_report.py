@@ -123,7 +123,7 @@ def test_sections_say_what_the_records_hold(complete: Any) -> None:
         "happy 12.0% stand-in 79.0% R² 0.12, stable 75.0%, order +0.200 Unreliable: its R² is <low>; no seed agrees.",
         "Reliable explanations 1 of 2",
         "Agreement with integrated gradients (correlation) 0.70",
-        "The network with shuffled weights (rank correlation) 0.04, differs, as it should",
+        "The network with shuffled weights (rank correlation) −0.04, differs, as it should",
         "Time of all explanations 1 min 1 s",
         "Recognised 50 of 120 images mouth 67% (60–73) nose 33% (30–37)",
         "Commonest confusion happy, taken for neutral 1 image chin 67% nose 33%",
