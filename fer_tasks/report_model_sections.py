@@ -161,7 +161,7 @@ def _other_answer(item: Explanation) -> str:
     """Of a mistake of the average over several views that the one explained view does not share."""
     if item.for_true is None or item.for_true.probability <= item.for_predicted.probability:
         return ""
-    return f"In this one view it is taken for {item.true} rather than {item.predicted}; the verdict averages several."
+    return f"In this one view {item.true} is likelier than {item.predicted}; the verdict averages several."
 
 
 def _weight_map(surrogate: Surrogate, paths: Sequence[str], names: Sequence[str]) -> WeightMap:

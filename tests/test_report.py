@@ -77,7 +77,7 @@ def test_every_criterion_of_the_gate_is_a_line(complete: Any) -> None:
 
 def test_a_mistake_that_the_explained_view_does_not_share_is_told(complete: Any) -> None:
     run_dir = complete()
-    told = "In this one view it is taken for happy rather than sad; the verdict averages several."
+    told = "In this one view happy is likelier than sad; the verdict averages several."
     assert told not in publish(run_dir).text
     record = json.loads(run_dir.explanations_json.read_text())
     record["explanations"][0]["for_true"]["probability"] = 0.875
