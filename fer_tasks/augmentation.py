@@ -17,6 +17,8 @@ MAX_SHIFT_PIXELS = 3.0
 MAX_GAMMA = 1.2
 ERASE_PROBABILITY = 0.3
 ERASE_SIDE_PIXELS = (5.0, 18.0)
+CRISP_SHARE = 0.5
+"""Of the faces: moved by whole pixels, not turned or zoomed. To interpolate blurs, and a face in use is not blurred."""
 
 
 def augment(pixels: "tf.Tensor", seed: "tf.Tensor", *, side: int = IMAGE_SIDE, strength: float = 1.0) -> "tf.Tensor":
@@ -27,16 +29,16 @@ def augment(pixels: "tf.Tensor", seed: "tf.Tensor", *, side: int = IMAGE_SIDE, s
     """
     import tensorflow as tf
 
-    draws = tf.unstack(tf.random.stateless_uniform([tf.shape(pixels)[0], 11], seed), num=11, axis=1)
+    draws = tf.unstack(tf.random.stateless_uniform([tf.shape(pixels)[0], 12], seed), num=12, axis=1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
-        transforms=_transforms(draws[:6], side=side, strength=strength),
+        transforms=_transforms(draws[:6], draws[11] < CRISP_SHARE, side=side, strength=strength),
         output_shape=[side, side],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    return _erase(_change_contrast(moved, draws[6], strength), draws[7:], ERASE_PROBABILITY * strength)
+    return _erase(_change_contrast(moved, draws[6], strength), draws[7:11], ERASE_PROBABILITY * strength)
 
 
 def mixup_shares(number: int, seed: "tf.Tensor", *, alpha: float) -> "tf.Tensor":
@@ -61,24 +63,35 @@ def blend(values: "tf.Tensor", shares: "tf.Tensor") -> "tf.Tensor":
     return kept * values + (1 - kept) * tf.reverse(values, [0])
 
 
-def _transforms(draws: list[Any], *, side: int, strength: float) -> "tf.Tensor":
-    """float32 (batch, 8): for each output pixel, where in the input it comes from, about the face's middle."""
-    flip, angle, zoom_x, zoom_y, shift_x, shift_y = draws
+def _transforms(draws: list[Any], crisp: "tf.Tensor", *, side: int, strength: float) -> "tf.Tensor":
+    """float32 (batch, 8): for each output pixel, where in the input it comes from, about the face's middle.
+
+    crisp: bool (batch,), whether each output pixel is to be one of the input.
+    """
     import tensorflow as tf
 
+    flip, angle, zoom_x, zoom_y, shift_x, shift_y = draws
     rotation, zoom, shift = (strength * limit for limit in (MAX_ROTATION_DEGREES, MAX_ZOOM, MAX_SHIFT_PIXELS))
-    radians = _between(angle, -rotation, rotation) * (math.pi / 180)
+    radians = tf.where(crisp, 0.0, _between(angle, -rotation, rotation) * (math.pi / 180))
     mirror = tf.where(flip < 0.5, -1.0, 1.0)
-    scale_x = mirror * _between(zoom_x, 1 - zoom, 1 + zoom)
-    scale_y = _between(zoom_y, 1 - zoom, 1 + zoom)
+    scale_x = mirror * tf.where(crisp, 1.0, _between(zoom_x, 1 - zoom, 1 + zoom))
+    scale_y = tf.where(crisp, 1.0, _between(zoom_y, 1 - zoom, 1 + zoom))
     a, b = tf.cos(radians) * scale_x, -tf.sin(radians) * scale_y
     c, d = tf.sin(radians) * scale_x, tf.cos(radians) * scale_y
     middle = (IMAGE_SIDE - 1) / 2
     middle_out = (side - 1) / 2
-    x = middle + _between(shift_x, -shift, shift) - (a + b) * middle_out
-    y = middle + _between(shift_y, -shift, shift) - (c + d) * middle_out
+    x = middle + _shifted(shift_x, shift, crisp) - (a + b) * middle_out
+    y = middle + _shifted(shift_y, shift, crisp) - (c + d) * middle_out
     nothing = tf.zeros_like(x)
     return tf.stack([a, b, x, c, d, y, nothing, nothing], axis=1)
+
+
+def _shifted(draw: "tf.Tensor", limit: float, crisp: "tf.Tensor") -> "tf.Tensor":
+    """Pixels, float32 (batch,)."""
+    import tensorflow as tf
+
+    anywhere, whole = _between(draw, -limit, limit), math.floor(limit)
+    return tf.where(crisp, tf.clip_by_value(tf.round(anywhere), -whole, whole), anywhere)
 
 
 def _change_contrast(pixels: "tf.Tensor", draw: "tf.Tensor", strength: float) -> "tf.Tensor":

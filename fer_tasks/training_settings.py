@@ -125,7 +125,8 @@ class TrainingSettings:
         True,
         "Training",
         "Augment on the fly",
-        "Random flip, shift, rotation, zoom, contrast and erasing of each training image in each epoch.",
+        "Random flip, shift, contrast and erasing of each training image in each epoch, rotation and zoom of every "
+        "second one.",
     )
     augmentation_strength: float = _recipe(
         "augmentation_strength",

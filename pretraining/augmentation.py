@@ -11,12 +11,15 @@ from fer_tasks import augmentation
 from fer_tasks.emotions import IMAGE_SIDE
 from fer_tasks.model import import_keras
 
-NUM_DRAWS = 11
+NUM_DRAWS = 12
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a face is changed at most. max_gamma: from 1 / max_gamma to max_gamma; 1 is no change."""
+    """How far a face is changed at most. max_gamma: from 1 / max_gamma to max_gamma; 1 is no change.
+
+    crisp_share: of the faces, moved by whole pixels, not turned or zoomed.
+    """
 
     max_rotation_degrees: float = augmentation.MAX_ROTATION_DEGREES
     max_zoom: float = augmentation.MAX_ZOOM
@@ -25,36 +28,45 @@ class Limits:
     erase_probability: float = augmentation.ERASE_PROBABILITY
     min_erase_pixels: float = augmentation.ERASE_SIDE_PIXELS[0]
     max_erase_pixels: float = augmentation.ERASE_SIDE_PIXELS[1]
+    crisp_share: float = augmentation.CRISP_SHARE
 
 
 def augment(pixels: Any, draws: Any, limits: Limits, *, side: int) -> Any:
     """Flip, rotate, zoom, shift, change the contrast of and erase a rectangle from each face, each by its own amount.
 
-    pixels: float32 (batch, 48, 48, 1) in [0, 1]. draws: float32 (batch, 11), uniform in [0, 1).
+    pixels: float32 (batch, 48, 48, 1) in [0, 1]. draws: float32 (batch, 12), uniform in [0, 1).
     Returns float32 (batch, side, side, 1) in [0, 1]: the middle of each changed face.
     """
     ops = import_keras().ops
     columns = [draws[:, number] for number in range(NUM_DRAWS)]
-    moved = _sample(ops, pixels, *_sources(ops, columns[:6], limits, side=side))
+    moved = _sample(ops, pixels, *_sources(ops, columns[:6], columns[11] < limits.crisp_share, limits, side=side))
     log_gamma = math.log(limits.max_gamma)
     gamma = ops.exp(_between(columns[6], -log_gamma, log_gamma))
-    return _erase(ops, ops.power(moved, gamma[:, None, None, None]), columns[7:], limits)
+    return _erase(ops, ops.power(moved, gamma[:, None, None, None]), columns[7:11], limits)
 
 
-def _sources(ops: Any, draws: list[Any], limits: Limits, *, side: int) -> tuple[Any, Any]:
+def _sources(ops: Any, draws: list[Any], crisp: Any, limits: Limits, *, side: int) -> tuple[Any, Any]:
     """Where each output pixel comes from: row and column in the input, float32 (batch, side, side) each."""
     flip, angle, zoom_x, zoom_y, shift_x, shift_y = (draw[:, None, None] for draw in draws)
-    radians = _between(angle, -limits.max_rotation_degrees, limits.max_rotation_degrees) * (math.pi / 180)
-    scale_x = ops.where(flip < 0.5, -1.0, 1.0) * _between(zoom_x, 1 - limits.max_zoom, 1 + limits.max_zoom)
-    scale_y = _between(zoom_y, 1 - limits.max_zoom, 1 + limits.max_zoom)
+    crisp = crisp[:, None, None]
+    degrees = _between(angle, -limits.max_rotation_degrees, limits.max_rotation_degrees)
+    radians = ops.where(crisp, 0.0, degrees * (math.pi / 180))
+    zooms = (_between(draw, 1 - limits.max_zoom, 1 + limits.max_zoom) for draw in (zoom_x, zoom_y))
+    zoom_x, zoom_y = (ops.where(crisp, 1.0, zoom) for zoom in zooms)
+    scale_x, scale_y = ops.where(flip < 0.5, -1.0, 1.0) * zoom_x, zoom_y
     place = ops.arange(side, dtype="float32") - (side - 1) / 2
     across, down = place[None, None, :] * scale_x, place[None, :, None] * scale_y
     middle = (IMAGE_SIDE - 1) / 2
-    column = middle + _between(shift_x, -limits.max_shift_pixels, limits.max_shift_pixels)
-    row = middle + _between(shift_y, -limits.max_shift_pixels, limits.max_shift_pixels)
+    column = middle + _shifted(ops, shift_x, limits.max_shift_pixels, crisp)
+    row = middle + _shifted(ops, shift_y, limits.max_shift_pixels, crisp)
     column = column + ops.cos(radians) * across - ops.sin(radians) * down
     row = row + ops.sin(radians) * across + ops.cos(radians) * down
     return row, column
+
+
+def _shifted(ops: Any, draw: Any, limit: float, crisp: Any) -> Any:
+    anywhere, whole = _between(draw, -limit, limit), math.floor(limit)
+    return ops.where(crisp, ops.clip(ops.round(anywhere), -whole, whole), anywhere)
 
 
 def _sample(ops: Any, pixels: Any, row: Any, column: Any) -> Any:

@@ -96,15 +96,15 @@ def test_augmentation_is_that_of_the_pipeline():
     rng = np.random.default_rng(3)
     pixels = rng.random((6, 48, 48, 1), np.float32)
     expected = augmentation.augment(tf.constant(pixels), tf.constant([1, 2]), side=44)
-    draws = tf.random.stateless_uniform([6, 11], [1, 2])
+    draws = tf.random.stateless_uniform([6, 12], [1, 2])
     changed = augment(tf.constant(pixels), draws, Limits(), side=44)
     np.testing.assert_allclose(changed, expected, atol=2e-5)
 
 
 def test_nothing_is_changed_with_no_limits():
     pixels = np.random.default_rng(3).random((2, 48, 48, 1), np.float32)
-    draws = np.full((2, 11), 0.9, np.float32)
-    still = Limits(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    draws = np.full((2, 12), 0.9, np.float32)
+    still = Limits(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     np.testing.assert_allclose(augment(pixels, draws, still, side=40), pixels[:, 4:44, 4:44], atol=1e-6)
 
 
