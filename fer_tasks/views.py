@@ -14,8 +14,8 @@ from fer_tasks.model import predict_probabilities
 
 NUM_VIEWS = 10
 SHIFT = 2
-"""Pixels each way, well within what training shifts a face by. The corners of a crop of 40 lie beyond that, and cost
-accuracy: see docs/model.md."""
+"""Pixels each way, within what training shifts a face by. The corners of a crop of 40 lie beyond that: see
+docs/model.md."""
 
 
 def predict_views(model: Any, pixels: NDArray[np.float32], *, tta: bool) -> NDArray[np.float32]:
