@@ -125,8 +125,8 @@ class TrainingSettings:
         True,
         "Training",
         "Augment on the fly",
-        "Random flip, shift, contrast and erasing of each training image in each epoch, rotation and zoom of every "
-        "second one.",
+        "Random flip, shift, contrast and erasing of each training image in each epoch, rotation and zoom of half of "
+        "them.",
     )
     augmentation_strength: float = _recipe(
         "augmentation_strength",

@@ -20,7 +20,7 @@ def test_shape_type_and_range_are_kept_and_nearly_every_face_changes(faces):
     assert (changed.shape, changed.dtype) == ((200, 48, 48, 1), np.float32)
     assert changed.min() >= 0
     assert changed.max() <= 1
-    assert sum(np.abs(one - other).max() > 0.1 for one, other in zip(changed, faces, strict=True)) > 190
+    assert sum(np.abs(one - other).max() > 0.1 for one, other in zip(changed, faces, strict=True)) > 196
 
 
 def test_the_seed_alone_decides_also_inside_a_graph(faces):
@@ -81,10 +81,9 @@ def test_a_zoom_keeps_the_middle(only_moves):
     assert 21.4 < heights.max() < 22.4
 
 
-def test_half_of_the_faces_are_moved_by_whole_pixels_and_stay_as_crisp_as_they_were(faces, only_moves):
-    only_moves.undo()
-    only_moves.setattr(augmentation, "ERASE_PROBABILITY", 0.0)
-    only_moves.setattr(augmentation, "MAX_GAMMA", 1.0)
+def test_half_of_the_faces_are_moved_by_whole_pixels_and_stay_as_crisp_as_they_were(faces, monkeypatch):
+    monkeypatch.setattr(augmentation, "ERASE_PROBABILITY", 0.0)
+    monkeypatch.setattr(augmentation, "MAX_GAMMA", 1.0)
     changed = augment(faces, [7, 1], side=40).numpy()
     moves = [
         [
