@@ -50,7 +50,8 @@ class ScoringSettings:
         False,
         "Champion",
         "Test-time augmentation",
-        "Averages the probabilities over ten views of each face: ten times the work, half a point more on FER-2013.",
+        "Averages the probabilities over ten views of each face: ten times the work, some tenths of a point more on "
+        "FER-2013.",
     )
     precision: str = setting(
         "float32",
