@@ -77,7 +77,7 @@ def measure(variant: str, num_faces: int) -> dict[str, float]:
         drawn = fit(epoch)
         seconds += time.monotonic() - start
         num_images += drawn
-        flops += drawn * flops_per_image(settings.architecture, side)
+        flops += drawn * flops_per_image(settings, side)
     return {"images_per_second": num_images / seconds, "gflops": flops / seconds / 1e9}
 
 
@@ -98,7 +98,7 @@ def exchange(variant: str) -> None:
 def plain_fit(faces: Faces, settings: RunSettings) -> tuple[Any, dict[int, int]]:
     """What a Keras user writes first: arrays in, batches out, no augmentation. With {epoch: side of its images}."""
     keras = import_keras()
-    model = build_model(settings.architecture)
+    model = build_model(settings.architecture, width=settings.network_width)
     model.compile(
         keras.optimizers.SGD(settings.learning_rate, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy"
     )
@@ -143,10 +143,11 @@ def random_faces(number: int) -> Faces:
     )
 
 
-def flops_per_image(architecture: str, side: int) -> float:
+def flops_per_image(settings: RunSettings, side: int) -> float:
     """Floating-point operations of one image in one training step."""
     multiplications = 0
-    for layer in build_crop_model(architecture, side=side, precision="float32").layers:
+    network = build_crop_model(settings.architecture, side=side, precision="float32", width=settings.network_width)
+    for layer in network.layers:
         if type(layer).__name__ in ("Conv2D", "Dense"):
             places = int(np.prod(layer.output.shape[1:-1]))
             multiplications += places * int(np.prod(layer.kernel.shape))
