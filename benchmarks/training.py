@@ -1,6 +1,6 @@
 """Training speed: our training step against a plain float32 `model.fit` of the same network, and against the machine.
 
-    python benchmarks/training.py [--rounds 3] [--faces 2048]
+    python benchmarks/training.py [--rounds 3] [--faces 2048] [--with '{"network_width": 1}']
 
 Each figure is the median over rounds of alternating processes, one a variant, so that a busy minute hits all of them.
 The peak is the better one of a float32 and, where it is computed in hardware, a bfloat16 matrix product. Computing a
@@ -49,25 +49,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--faces", type=int, default=2048)
+    parser.add_argument("--with", dest="base", type=json.loads, default={}, help="settings of all variants, JSON")
     parser.add_argument("--variant", choices=[*VARIANTS, "peak"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
-        print(json.dumps(measure(options.variant, options.faces)))
+        print(json.dumps(measure(options.variant, options.faces, options.base)))
         return
     figures: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
         for variant in (*VARIANTS, "peak"):
-            figures.setdefault(variant, []).append(_in_new_process(variant, options.faces))
+            figures.setdefault(variant, []).append(_in_new_process(variant, options.faces, options.base))
     report(figures)
 
 
-def measure(variant: str, num_faces: int) -> dict[str, float]:
+def measure(variant: str, num_faces: int, base: dict[str, Any]) -> dict[str, float]:
     """{"images_per_second", "gflops"} of a variant; {"gflops"} of the peak."""
     if variant == "peak":
         return {"gflops": peak_gflops()}
     changes = VARIANTS[variant]
     exchange(variant)
-    settings = RunSettings.from_params({"preset": "fer2013", **(changes or {})})
+    settings = RunSettings.from_params({"preset": "fer2013", **base, **(changes or {})})
     faces = random_faces(num_faces)
     fit, epochs = plain_fit(faces, settings) if changes is None else our_fit(faces, settings)
     num_images, seconds, flops = 0, 0.0, 0.0
@@ -172,8 +173,8 @@ def _product_gflops(tf: Any, dtype: Any, side: int) -> float:
     return 8 * 2 * side**3 / (time.monotonic() - start) / 1e9
 
 
-def _in_new_process(variant: str, num_faces: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--variant", variant, "--faces", str(num_faces)]
+def _in_new_process(variant: str, num_faces: int, base: dict[str, Any]) -> dict[str, float]:
+    command = [sys.executable, __file__, "--variant", variant, "--faces", str(num_faces), "--with", json.dumps(base)]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return dict(json.loads(answer.stdout.splitlines()[-1]))
 
